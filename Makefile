@@ -1,0 +1,161 @@
+# `make demo` and `make test` are all that a new machine needs; CONTRIBUTING.md explains the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The system's Python where there is one: the tests also run as an ordinary user, who may not execute an
+# interpreter below somebody's home directory.
+PYTHON ?= $(or $(wildcard /usr/bin/python3),python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Every wait has a bound. --foreground, so that Ctrl-C reaches what runs.
+BOUND := timeout --foreground -k 30
+
+export CC
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name '_ext.c'))
+NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
+PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
+
+.PHONY: help demo test lint bench docs format test-asan clean apt apt-lint apt-bench need need-lint need-bench
+
+help:
+	@cat <<-'END'
+	make demo       set up .venv, build, and run the main job on examples/submissions/
+	make test       build the wheel, install it in a fresh venv, run the tests there
+	make lint       formatters, linters, types, C with -Werror, changelog, docs with their examples
+	make bench      measure against the C floor and against bwrap and crun
+	make docs       build the documentation and run its examples
+	make format     let ruff and clang-format rewrite the sources
+	make test-asan  the native tests under AddressSanitizer and UBSan
+	make apt        install what a machine needs (Debian; also apt-lint, apt-bench)
+	make clean      remove what the targets above made
+	END
+
+# --- what a machine needs ---------------------------------------------------------------------------------------
+
+APT := gcc libc6-dev python3-dev python3-venv uidmap
+APT_LINT := clang-format
+APT_BENCH := bubblewrap crun
+
+# $(call apt-install,packages): as root install, as anybody else say what root has to do, and stop.
+define apt-install
+	if [ "$$(id -u)" != 0 ]; then
+	    printf 'This machine lacks something. As root:\n\n    apt-get update && apt-get install -y --no-install-recommends %s\n\n' '$(1)' >&2
+	    exit 1
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	$(BOUND) 300 apt-get update
+	$(BOUND) 900 apt-get install -y --no-install-recommends $(1)
+endef
+
+apt:
+	@$(call apt-install,$(APT))
+apt-lint:
+	@$(call apt-install,$(APT_LINT))
+apt-bench:
+	@$(call apt-install,$(APT_BENCH))
+
+# The need-* targets look, and call apt only when something is missing. What they look for is the thing itself, not
+# a package: a compiler or a Python from elsewhere is as good.
+need:
+	@have() {
+	    command -v newuidmap >/dev/null &&
+	    printf '#include <stdio.h>\n' | $(CC) -E - >/dev/null 2>&1 &&
+	    $(PYTHON) - <<'END'
+	import ensurepip, pathlib, sys, sysconfig, venv
+	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())
+	END
+	}
+	have 2>/dev/null || $(MAKE) --no-print-directory apt
+need-lint: need
+	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
+need-bench: need
+	@command -v bwrap >/dev/null && command -v crun >/dev/null || $(MAKE) --no-print-directory apt-bench
+
+# --- the development environment -----------------------------------------------------------------------------------
+
+# Debian 12's pip does not know dependency groups (PEP 735), hence the upgrade.
+$(VENV)/.stamp-pip: | need
+	$(PYTHON) -m venv $(VENV)
+	$(BOUND) 300 $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+# Editable: a change in Python needs no new build, a change in C does.
+$(VENV)/.stamp-install: $(VENV)/.stamp-pip pyproject.toml setup.py $(NATIVE)
+	$(BOUND) 600 $(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.stamp-build $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-docs: $(VENV)/.stamp-%: $(VENV)/.stamp-pip pyproject.toml
+	$(BOUND) 600 $(BIN)/python -m pip install --quiet --group $*
+	touch $@
+
+# --- the two commands of the README ----------------------------------------------------------------------------------
+
+demo: $(VENV)/.stamp-install
+	@$(BOUND) 600 $(BIN)/python examples/demo.py
+
+# The wheel is built from the sdist and tested, by the tests that the sdist carries, in a directory from which the
+# checkout cannot be imported. It lies below /var/tmp and is readable by all, because the kernel tests run
+# themselves a second time as an ordinary user. --one-file-system: should a failed test leave a mount behind,
+# removing the directory must not reach through it.
+PYTEST_ARGS ?=
+test: $(VENV)/.stamp-build
+	@umask 022
+	work=$$(mktemp -d /var/tmp/jailkit-test.XXXXXX)
+	trap 'rm -rf --one-file-system "$$work"' EXIT
+	chmod a+rx "$$work"
+	mkdir "$$work/suite" "$$work/source"
+	$(BOUND) 600 $(BIN)/python -m build --outdir "$$work/dist" . >"$$work/build.log" 2>&1 || { cat "$$work/build.log"; exit 1; }
+	tar -xf "$$work"/dist/*.tar.gz -C "$$work/suite" --strip-components=1 --no-same-owner
+	mv "$$work/suite/jailkit" "$$work/source/jailkit"
+	$(PYTHON) -m venv "$$work/venv"
+	$(BOUND) 300 "$$work/venv/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
+	cd "$$work/suite"
+	$(BOUND) 600 "$$work/venv/bin/python" -m pip install --quiet --group test "$$work"/dist/*.whl
+	chmod -R a+rX "$$work"
+	export JAILKIT_SOURCE="$$work/source" HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
+	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
+
+# --- quality -----------------------------------------------------------------------------------------------------------
+
+lint: need-lint $(VENV)/.stamp-lint $(VENV)/.stamp-build $(VENV)/.stamp-install
+	@step() { printf '== %s\n' "$$*"; $(BOUND) 600 "$$@"; }
+	step $(BIN)/ruff check $(PY_DIRS)
+	step $(BIN)/ruff format --check $(PY_DIRS)
+	step $(BIN)/mypy
+	for scripts in examples benchmarks; do ( cd $$scripts && MYPYPATH=.. step $(abspath $(BIN))/mypy --strict *.py ); done
+	step clang-format --dry-run -Werror $(C_FILES)
+	step $(BIN)/codespell
+	step $(BIN)/towncrier build --draft --version next
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	printf '== build with JAILKIT_WERROR=1\n'
+	JAILKIT_WERROR=1 step $(BIN)/python -m build --outdir "$$work" . >"$$work/log" 2>&1 || { cat "$$work/log"; exit 1; }
+	$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/.stamp-docs $(VENV)/.stamp-install
+	@for builder in html doctest; do
+	    $(BOUND) 600 $(BIN)/sphinx-build -q -E -n -T -W --keep-going -b $$builder docs docs/_build/$$builder
+	done
+
+format: need-lint $(VENV)/.stamp-lint
+	@$(BIN)/ruff format $(PY_DIRS)
+	$(BIN)/ruff check --fix $(PY_DIRS) || true
+	clang-format -i $(C_FILES)
+
+test-asan: $(VENV)/.stamp-install $(VENV)/.stamp-test
+	@PYTHON=$(abspath $(BIN))/python $(BOUND) 1800 bash tests/native/asan.sh
+
+bench: need-bench $(VENV)/.stamp-install
+	@$(BOUND) 3000 $(BIN)/python benchmarks
+
+clean:
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f jailkit/_native/jailkit-init jailkit/_native/_ext*.so jailkit/_native/_ext.c
+	find $(wildcard jailkit tests examples benchmarks docs) -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,76 @@
+"""Builds the C floor program and takes samples from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from measure import Case, CaseError
+from server import Server
+
+HERE = Path(__file__).resolve().parent
+# Static, so that the cost of its own clone is that of a small program and not of the dynamic linker's mappings.
+FLAGS = ("-O2", "-static", "-Wall", "-Wextra", "-Werror")
+MODES = (
+    ("floor_vfork", "C floor: vfork and exec, no jail", ("vfork",)),
+    ("floor_enter", "C floor: enter live namespaces", ("enter",)),
+    ("floor_no_net", "C floor: cold, without network namespace", ("--no-net", "all")),
+    ("floor_all", "C floor: cold, all seven namespaces", ("all",)),
+)
+
+
+def build(directory: Path) -> Path:
+    """Compiles the floor program into a directory.
+
+    Raises:
+        CaseError: It must run as root, and does not; or it does not compile.
+    """
+    if os.geteuid() != 0:
+        raise CaseError("needs root, to map a range of ids that no one else uses")
+    target = directory / "floor"
+    command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, "-o", str(target)]
+    command += [str(HERE / "floor.c"), str(HERE / "floor_steps.c")]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except OSError as error:
+        raise CaseError(f"no C compiler: {error}") from error
+    if done.returncode:
+        raise CaseError(f"does not compile: {done.stderr.strip()}")
+    return target
+
+
+def cases(program: Path, stack: contextlib.ExitStack) -> list[Case]:
+    """Starts one server per mode; they end with the stack."""
+    found = []
+    for key, title, arguments in MODES:
+        server = Server([str(program), "--serve", *arguments])
+        stack.callback(server.close)
+        found.append(Case(key=key, title=title, sample=server.sample, probe=_probe(program, arguments)))
+    return found
+
+
+def _probe(program: Path, arguments: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    def probe(argv: Sequence[str]) -> str:
+        command = [str(program), *arguments, "--", *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return probe
+
+
+def steps(program: Path, arguments: Sequence[str], count: int) -> tuple[list[int], dict[str, list[int]]]:
+    """Returns the nanoseconds of `count` launches, whole and by step.
+
+    Raises:
+        CaseError: The program failed.
+    """
+    command = [str(program), "--steps", "-n", str(count), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CaseError(done.stderr.strip())
+    answer = json.loads(done.stdout)
+    return answer["ns"], answer["steps"]

@@ -1,0 +1,112 @@
+"""The cases of jailkit itself and of `subprocess`, as a user would write them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from measure import Case, CaseError
+
+BASELINE = "subprocess"
+COLD = "jailkit_cold"
+LIVE = "jailkit_live"
+TRUE = ["/bin/true"]
+
+
+def load() -> Any:
+    """Imports the installed jailkit.
+
+    Raises:
+        CaseError: It cannot be imported, or cannot build a jail here.
+    """
+    try:
+        jailkit = importlib.import_module("jailkit")
+    except ImportError as error:
+        raise CaseError(f"cannot be imported: {error}") from error
+    try:
+        jailkit.run(TRUE).check()
+    except Exception as error:
+        raise CaseError(f"cannot run /bin/true: {type(error).__name__}: {error}") from error
+    return jailkit
+
+
+def timed(run: Callable[[], object], succeeded: Callable[[Any], bool]) -> Callable[[], int]:
+    """Returns a sampler: the clock covers the call alone, the check comes after it."""
+
+    def sample() -> int:
+        begin = time.perf_counter_ns()
+        result = run()
+        taken = time.perf_counter_ns() - begin
+        if not succeeded(result):
+            raise CaseError(f"/bin/true failed: {result!r}")
+        return taken
+
+    return sample
+
+
+def subprocess_cases() -> list[Case]:
+    """`subprocess.run` bare, which everything is compared with, and with captured output."""
+
+    def done(result: subprocess.CompletedProcess[bytes]) -> bool:
+        return result.returncode == 0
+
+    bare = timed(lambda: subprocess.run(TRUE, check=False), done)
+    piped = timed(lambda: subprocess.run(TRUE, check=False, capture_output=True), done)
+    return [
+        Case(key=BASELINE, title="subprocess.run", sample=bare),
+        Case(key="subprocess_piped", title="subprocess.run, capture_output", sample=piped),
+    ]
+
+
+def cold_case(jailkit: Any) -> Case:
+    """One whole jail per program: built, run, taken away."""
+    return Case(
+        key=COLD,
+        title="jailkit.run, cold",
+        sample=timed(lambda: jailkit.run(TRUE), lambda result: bool(result.ok)),
+        probe=lambda argv: _output(jailkit.run(argv)),
+    )
+
+
+def live_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:
+    """One program in a jail that already stands."""
+    jail = stack.enter_context(jailkit.Jail())
+    return Case(
+        key=LIVE,
+        title="jail.run, live jail",
+        sample=timed(lambda: jail.run(TRUE), lambda result: bool(result.ok)),
+        probe=lambda argv: _output(jail.run(argv)),
+    )
+
+
+def _output(result: Any) -> str:
+    return bytes(result.check().stdout).decode()
+
+
+# ---- what a case has built ----
+
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_SCRIPT = "for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done; cat /proc/self/mountinfo"
+
+
+def shape(case: Case) -> dict[str, list[str]] | None:
+    """Returns the namespaces and the mounts that a program of this case finds itself in.
+
+    A comparison of prices means something only if the goods are the same.
+    """
+    if case.probe is None:
+        return None
+    script: Sequence[str] = ("/bin/sh", "-c", _SCRIPT)
+    try:
+        inside = case.probe(script).splitlines()
+    except Exception as error:  # noqa: BLE001 - a shape is information, never a reason to stop
+        return {"error": [f"{type(error).__name__}: {error}"]}
+    outside = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    count = len(NAMESPACES)
+    own = [name for name, a, b in zip(NAMESPACES, inside[:count], outside[:count], strict=True) if a != b]
+    mounts = sorted(line.split()[4] for line in inside[count:] if " - " in line)
+    return {"namespaces": own, "mounts": mounts}

@@ -1,0 +1,101 @@
+"""What was promised, what was measured, and the sentence that says which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import library
+import stress
+from measure import CaseError, Ratio, block_ratio, block_ratio_of_ratios, ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One promise.
+
+    Attributes:
+        name: What is compared.
+        limit: The largest value that keeps the promise.
+        measured: The value found; None if it could not be measured.
+        low: Smallest value among parts of the run, where there are parts.
+        high: Largest one.
+        unit: Printed after the numbers; empty for a ratio.
+        reason: Why there is no value.
+    """
+
+    name: str
+    limit: float
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`met`, `not met` or `not measured`; with a remark where noise decides."""
+        if self.measured is None:
+            return "not measured"
+        word = "met" if self.measured <= self.limit else "not met"
+        if self.low is not None and self.high is not None and self.low <= self.limit < self.high:
+            return f"{word}, but parts of the run say otherwise"
+        return word
+
+    def line(self) -> str:
+        """Returns the sentence for the table."""
+        head = f"target {self.name}: at most {self.limit:g}{self.unit}"
+        if self.measured is None:
+            return f"{head}; {self.verdict} ({self.reason})"
+        spread = "" if self.low is None else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{head}; measured {self.measured:.2f}{self.unit}{spread}; {self.verdict}"
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the fields and the verdict."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def of_ratio(name: str, limit: float, found: Ratio) -> Target:
+    """Returns the target of a ratio that has a spread."""
+    return Target(name=name, limit=limit, measured=found.value, low=found.low, high=found.high)
+
+
+def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> list[Target]:
+    """Returns the three targets of the main table."""
+    wanted = (
+        ("cold jailkit.run / bwrap", 0.45, library.COLD, "bwrap"),
+        ("cold jailkit.run / C floor", 1.35, library.COLD, "floor_all"),
+        ("live jail.run / subprocess.run", 1.1, library.LIVE, library.BASELINE),
+    )
+    targets = []
+    for name, limit, above, below in wanted:
+        lacking = [key for key in (above, below) if not samples.get(key)]
+        if lacking:
+            reasons = "; ".join(f"{key}: {why.get(key, 'no samples')}" for key in lacking)
+            targets.append(unmeasured(name, limit, reasons))
+        else:
+            targets.append(of_ratio(name, limit, ratio(samples[above], samples[below])))
+    return targets
+
+
+def state_targets(
+    state: str, limit: float, plain: Mapping[str, Sequence[int]], loaded: Mapping[str, Sequence[int]]
+) -> tuple[Target, Target]:
+    """Returns the target of a state in time, and the same in units of `subprocess.run`.
+
+    In time, the state may slow down every program that starts another; measured against
+    `subprocess.run` in the same state, what is left is what jailkit adds.
+    """
+    cold, base = library.COLD, library.BASELINE
+    blocks = stress.BLOCKS
+    in_time = block_ratio(loaded[cold], plain[cold], blocks)
+    in_units = block_ratio_of_ratios((loaded[cold], loaded[base]), (plain[cold], plain[base]), blocks)
+    return (
+        of_ratio(f"cold {state} / cold, in time", limit, in_time),
+        of_ratio(f"cold {state} / cold, each in units of subprocess.run in the same state", limit, in_units),
+    )
+
+
+def unmeasured(name: str, limit: float, error: CaseError | str, unit: str = "") -> Target:
+    """Returns a target without a value, with the reason."""
+    return Target(name=name, limit=limit, unit=unit, reason=str(error))

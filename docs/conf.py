@@ -1,0 +1,70 @@
+"""Sphinx configuration: ``make docs`` builds the pages and runs every example in them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Any
+
+from docutils import nodes
+
+import jailkit
+
+project = "jailkit"
+author = "The jailkit authors"
+project_copyright = "2026, The jailkit authors"
+release = version = importlib.metadata.version("jailkit")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"jailkit {release}"
+
+myst_heading_anchors = 3
+napoleon_numpy_docstring = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+# `Jail.run` in a docstring is a link where there is something to link to, see `resolve`.
+default_role = "py:obj"
+
+
+def run_pycon_blocks(_app: object, doctree: nodes.document) -> None:
+    """Make the doctest builder run ``pycon`` fences, which also render well where Markdown is read as it is."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "pycon":
+            block["testnodetype"] = "doctest"
+            block["groups"] = ["default"]
+
+
+def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | None:
+    """Link public names, wherever they are defined; leave the standard library and plain code as text.
+
+    A class is documented as ``jailkit.Limits``, but annotations name the private module that defines it.
+    """
+    target = node.get("reftarget", "")
+    parts = target.split(".")
+    for start, name in enumerate(parts):
+        if name in jailkit.__all__:
+            public = ".".join(["jailkit", *parts[start:]])
+            python = env.get_domain("py")
+            found: nodes.Node | None = python.resolve_xref(
+                env, node["refdoc"], app.builder, "obj", public, node, content
+            )
+            if found is not None:
+                return found
+    plain = node.get("reftype") == "obj" or parts[0] in sys.stdlib_module_names
+    return content if plain and node.get("refdomain") == "py" else None
+
+
+def keep_colons(_app: object, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Put an empty comment first: napoleon would take "A view of files: not a boundary" for a type and a text."""
+    if what in {"attribute", "data", "property"}:
+        lines[:0] = ["..", ""]
+
+
+def setup(app: Any) -> None:
+    """Connect the handlers; `keep_colons` must run before napoleon's own, whose priority is 500."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("doctree-read", run_pycon_blocks)
+    app.connect("missing-reference", resolve)

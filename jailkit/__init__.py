@@ -1,0 +1,79 @@
+"""jailkit: run other code inside a jail, the way `subprocess` runs a program.
+
+Data flows in one direction, and the folders show it:
+
+    spec/ (WANT) --compile_plan--> plan/ (HOW) --> _native/ (DO) --> process/ (WATCH) --> Result
+
+`Jail` and `run` are all that most programs need.
+"""
+
+from jailkit._errors import (
+    ClosedError,
+    CommandNotExecutable,
+    CommandNotFound,
+    ExitError,
+    JailkitError,
+    LaunchError,
+    SpecError,
+    UnsupportedError,
+    WaitTimeout,
+)
+from jailkit._jail import Jail, run
+from jailkit._version import __version__
+from jailkit.plan import Protection
+from jailkit.process import DEVNULL, PIPE, STDOUT, ExitReason, Process, Result, Usage
+from jailkit.spec import (
+    UNLIMITED,
+    Bind,
+    Command,
+    Dev,
+    File,
+    GiB,
+    JailSpec,
+    KiB,
+    Level,
+    Limits,
+    MiB,
+    Proc,
+    Symlink,
+    Tmpfs,
+    User,
+)
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "UNLIMITED",
+    "Bind",
+    "ClosedError",
+    "Command",
+    "CommandNotExecutable",
+    "CommandNotFound",
+    "Dev",
+    "ExitError",
+    "ExitReason",
+    "File",
+    "GiB",
+    "Jail",
+    "JailSpec",
+    "JailkitError",
+    "KiB",
+    "LaunchError",
+    "Level",
+    "Limits",
+    "MiB",
+    "Proc",
+    "Process",
+    "Protection",
+    "Result",
+    "SpecError",
+    "Symlink",
+    "Tmpfs",
+    "UnsupportedError",
+    "Usage",
+    "User",
+    "WaitTimeout",
+    "__version__",
+    "run",
+]

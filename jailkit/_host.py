@@ -1,0 +1,204 @@
+"""The only place that looks at the machine: the facts that decide a plan, found out once."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import pwd
+import resource
+import shutil
+import socket
+
+from jailkit import _native
+from jailkit.plan import Host, IdArea, SubIds, id_map, step
+from jailkit.spec import Bind, JailSpec
+
+__all__ = ["claim_slice", "probe"]
+
+# Above the ids that distributions, container engines and systemd use, below 2**31, where some programs go wrong.
+_AREA_FIRST = 0x7000_0000
+_SLICE = 65536
+_AREA_COUNT = 4096
+
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
+_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
+_RLIMITS = ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
+
+
+def probe(spec: JailSpec) -> Host:
+    """Return the facts of this host that matter for a spec."""
+    uid, gid = os.geteuid(), os.getegid()
+    area = _id_area(uid, gid)
+    paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
+    return Host(
+        uid=uid,
+        gid=gid,
+        kernel=_kernel(),
+        id_area=area,
+        sub_ids=None if area else _sub_ids(uid),
+        system=_system_directories(),
+        etc=_etc_names(),
+        staging=_staging(),
+        idmapped=frozenset(path for path in paths if area and _has_idmapped_mounts(path, area)),
+        hard_limits=_hard_limits(),
+    )
+
+
+@functools.cache
+def _kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(digit for digit in minor if digit.isdigit()))
+
+
+@functools.cache
+def _system_directories() -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in _SYSTEM:
+        if os.path.islink(f"/{name}"):
+            found.append((name, os.readlink(f"/{name}").lstrip("/")))
+        elif os.path.isdir(f"/{name}"):
+            found.append((name, ""))
+    return tuple(found)
+
+
+@functools.cache
+def _etc_names() -> tuple[str, ...]:
+    # Debian's Java keeps its configuration in /etc, behind links from /usr.
+    java = [name for name in os.listdir("/etc") if name.startswith("java-") and name.endswith("-openjdk")]
+    return tuple(name for name in (*_ETC, *sorted(java)) if os.path.exists(f"/etc/{name}"))
+
+
+@functools.cache
+def _staging() -> str:
+    # No directory that a plan opens afterwards. Sources of the caller are opened before, and may lie there.
+    return next(path for path in ("/tmp", "/mnt", "/run", "/var", "/srv", "/opt") if os.path.isdir(path))  # noqa: S108
+
+
+def _hard_limits() -> tuple[tuple[str, int], ...]:
+    return tuple((f"RLIMIT_{name}", resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]) for name in _RLIMITS)
+
+
+@functools.lru_cache(maxsize=8)
+def _id_area(uid: int, gid: int) -> IdArea | None:
+    """Ids to share out, if this process may map any; keyed by its ids, which a program may change."""
+    del uid, gid
+    with open("/proc/self/status", "rb") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapEff"))
+    if any(not effective >> capability & 1 for capability in (_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN)):
+        return None
+    first, count = _widest("/proc/self/uid_map")
+    if (first, count) != _widest("/proc/self/gid_map"):
+        return None
+    if first + count >= _AREA_FIRST + _SLICE * _AREA_COUNT:
+        return IdArea(first=_AREA_FIRST, slice=_SLICE, count=_AREA_COUNT)
+    # Root of a container: share out the upper half of what there is, in at least 16 slices of at least 16 ids.
+    slice_ = min(_SLICE, count // 32)
+    if slice_ < 16:
+        return None
+    return IdArea(first=first + count // 2, slice=slice_, count=count // 2 // slice_)
+
+
+def _widest(path: str) -> tuple[int, int]:
+    with open(path) as file:
+        extents = [tuple(int(word) for word in line.split()) for line in file]
+    first, _, count = max(extents, key=lambda extent: extent[2])
+    return first, count
+
+
+@functools.lru_cache(maxsize=8)
+def _sub_ids(uid: int) -> SubIds | None:
+    newuidmap, newgidmap = shutil.which("newuidmap"), shutil.which("newgidmap")
+    uids, gids = _granted("/etc/subuid", uid), _granted("/etc/subgid", uid)
+    if not (newuidmap and newgidmap and uids and gids):
+        return None
+    return SubIds(
+        uid_first=uids[0],
+        uid_count=uids[1],
+        gid_first=gids[0],
+        gid_count=gids[1],
+        newuidmap=newuidmap,
+        newgidmap=newgidmap,
+    )
+
+
+def _granted(path: str, uid: int) -> tuple[int, int] | None:
+    """Find the first range that a file like subuid(5) grants to a user, by name or by number."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    try:
+        with open(path) as file:
+            entries = [line.strip().split(":") for line in file if line.count(":") == 2]
+    except OSError:
+        return None
+    ranges = [(int(first), int(count)) for owner, first, count in entries if owner in (name, str(uid))]
+    return ranges[0] if ranges else None
+
+
+def _has_idmapped_mounts(path: str, area: IdArea) -> bool:
+    try:
+        device = os.stat(path).st_dev
+    except OSError:
+        return False  # the step that opens it says so, with its address
+    return _try_idmapped_mount(device, path, area)
+
+
+_tried: dict[int, bool] = {}
+
+
+def _try_idmapped_mount(device: int, path: str, area: IdArea) -> bool:
+    """Make an idmapped mount of a path, attached nowhere; once for each file system."""
+    if device not in _tried:
+        why = "a probe"
+        one = ((0, area.first, 1, False),)
+        steps = (
+            step("open_tree", why, slot="tree", path=path, flags=("OPEN_TREE_CLONE",)),
+            step("userns", why, slot="ids", text=id_map(one) * 2),
+            step("setattr", why, slot="tree", at="ids", value=("MOUNT_ATTR_IDMAP",)),
+        )
+        _tried[device] = _succeeds(_native.encode_plan(steps, ()))
+    return _tried[device]
+
+
+def _succeeds(plan: bytes) -> bool:
+    """Whether every step of a plan that makes no jail can be done."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    memory = os.memfd_create("jailkit-probe", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, plan)
+        pid = _native.start(_native.INIT_PATH, 0, theirs.fileno(), memory)
+        theirs.close()
+        try:
+            return _native.receive(ours.fileno(), 10) is None
+        finally:
+            os.waitpid(pid, 0)
+    finally:
+        os.close(memory)
+        ours.close()
+        theirs.close()
+
+
+def claim_slice(sock: socket.socket, area: IdArea) -> int:
+    """Claim a slice of host ids that no other jail on this host has; return its first id.
+
+    The claim is a name in the abstract socket namespace, bound to the end of the control socket that PID 1 of the jail
+    holds: it lasts exactly as long as PID 1, whatever happens to this process, and leaves nothing behind. Jails in other
+    network namespaces of the host do not see it.
+
+    Raises:
+        OSError: (EADDRINUSE) Every slice is taken.
+    """
+    start = int.from_bytes(os.urandom(4), "little")
+    for number in range(area.count):
+        slice_ = (start + number) % area.count
+        try:
+            sock.bind(f"\0jailkit/ids/{area.first}/{slice_}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or number == area.count - 1:
+                raise
+            continue
+        return area.first + slice_ * area.slice
+    raise AssertionError("an area has at least one slice")

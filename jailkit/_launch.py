@@ -1,0 +1,89 @@
+"""From a spec to a live jail: compile once, start, and say what failed in the words of the plan."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Iterator
+
+import attrs
+
+from jailkit import _native
+from jailkit._errors import LaunchError
+from jailkit._host import claim_slice, probe
+from jailkit.plan import Host, Plan, compile_plan, describe, hint
+from jailkit.process import LiveJail, StartFailed
+from jailkit.spec import JailSpec
+
+__all__ = ["Blueprint", "blueprint", "launch", "launch_errors"]
+
+
+@attrs.frozen
+class Blueprint:
+    """A spec, the facts of this host that matter for it, and what follows from both."""
+
+    spec: JailSpec
+    host: Host
+    plan: Plan
+    encoded: bytes = attrs.field(repr=False)
+
+
+def blueprint(spec: JailSpec) -> Blueprint:
+    """Compile a spec for this host.
+
+    Raises:
+        UnsupportedError: This host cannot give what the spec asks for by name.
+    """
+    return _compiled(spec, probe(spec))
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(spec: JailSpec, host: Host) -> Blueprint:
+    plan = compile_plan(spec, host)
+    return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
+
+
+def launch(made: Blueprint) -> LiveJail:
+    """Start a jail. It may not be ready yet: whoever uses it first learns whether a step has failed.
+
+    Raises:
+        LaunchError: ``jailkit-init`` could not be started.
+    """
+    area = made.host.id_area
+
+    def claim(sock: socket.socket) -> int:
+        assert area is not None  # noqa: S101 - the plan needs a slice only where there is an area
+        return claim_slice(sock, area)
+
+    with launch_errors(made):
+        return LiveJail(made.encoded, claim if made.plan.needs_id_slice else None)
+
+
+@contextlib.contextmanager
+def launch_errors(made: Blueprint) -> Iterator[None]:
+    """Turn the report of a jail that was not born into a `LaunchError` that knows the step."""
+    try:
+        yield
+    except StartFailed as failed:
+        raise _explained(made, failed) from failed.__cause__
+
+
+def _explained(made: Blueprint, failed: StartFailed) -> LaunchError:
+    steps = (*made.plan.host_steps, *made.plan.jail_steps)
+    report = failed.report
+    if report is None:
+        words = "start jailkit-init" if failed.__cause__ else "wait for PID 1 of the jail"
+        return LaunchError(phase="start", errno=failed.error, description=words, filename=_native.INIT_PATH)
+    phase = "host" if report.phase == 1 else "jail"
+    if not 0 <= report.step < len(steps):
+        return LaunchError(phase=phase, errno=failed.error, description="read the plan or settle down")
+    step = steps[report.step]
+    return LaunchError(
+        phase=phase,
+        step=report.step,
+        errno=failed.error,
+        description=describe(step),
+        hint=hint(step, failed.error, made.spec.writable),
+        filename=step.path or None,
+    )

@@ -1,0 +1,66 @@
+"""Builds `jailkit._native._ext` with cffi (API mode, stable ABI). Run by setup.py, never imported by the library."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from cffi import FFI
+
+HERE = pathlib.Path(__file__).parent
+# The names that plans and requests use; the compiler gives their numbers.
+CONSTANTS = """
+    SYS_chroot SYS_fsconfig SYS_fsmount SYS_fsopen SYS_mount_setattr SYS_move_mount SYS_open_tree SYS_openat2
+    SYS_pivot_root SYS_setns SYS_umount2 SYS_unshare
+    AT_FDCWD AT_EMPTY_PATH AT_RECURSIVE AT_SYMLINK_NOFOLLOW
+    CLONE_NEWCGROUP CLONE_NEWIPC CLONE_NEWNET CLONE_NEWNS CLONE_NEWPID CLONE_NEWUSER CLONE_NEWUTS
+    OPEN_TREE_CLONE O_PATH O_DIRECTORY O_RDONLY O_WRONLY O_CREAT O_TRUNC O_NONBLOCK O_NOCTTY
+    MOUNT_ATTR_RDONLY MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOEXEC MOUNT_ATTR_IDMAP
+    MS_PRIVATE MNT_DETACH MOVE_MOUNT_F_EMPTY_PATH MOVE_MOUNT_T_EMPTY_PATH
+    FSCONFIG_SET_FLAG FSCONFIG_SET_STRING FSCONFIG_CMD_CREATE
+    RESOLVE_IN_ROOT RESOLVE_BENEATH RESOLVE_NO_SYMLINKS RESOLVE_NO_MAGICLINKS
+    PR_SET_DUMPABLE PR_SET_NO_NEW_PRIVS
+    PROC_SUPER_MAGIC CGROUP_SUPER_MAGIC CGROUP2_SUPER_MAGIC
+    RLIMIT_AS RLIMIT_CORE RLIMIT_CPU RLIMIT_FSIZE RLIMIT_NOFILE RLIMIT_NPROC RLIMIT_STACK
+    CAP_AUDIT_WRITE CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_MKNOD CAP_NET_ADMIN
+    CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETFCAP CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT
+""".split()
+INCLUDES = """
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#ifndef MNT_DETACH /* <sys/mount.h> has it, but contradicts <linux/mount.h> */
+#define MNT_DETACH 2
+#endif
+"""
+
+# The headers hold no preprocessor lines, so that the same text serves the compiler and cffi.
+DECLARATIONS = (HERE / "abi.h").read_text() + (HERE / "ext.h").read_text()
+NUMBERS = "".join(f"#define {name} ...\n" for name in CONSTANTS)
+
+ffi = FFI()
+ffi.cdef(NUMBERS + DECLARATIONS)
+ffi.set_source(
+    "jailkit._native._ext",
+    INCLUDES + DECLARATIONS,
+    sources=[os.path.relpath(source) for source in sorted((HERE / "ext").glob("*.c"))],
+    include_dirs=[os.path.relpath(HERE / "ext")],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-fvisibility=hidden",
+        *(["-Werror"] if os.environ.get("JAILKIT_WERROR") == "1" else []),
+    ],
+)

@@ -1,0 +1,165 @@
+/*
+ * abi.h: the words that Python, the starter and jailkit-init share.
+ *
+ * Read by the compiler and, as it stands, by cffi's cdef(): no preprocessor lines. Whoever includes it
+ * includes <stdint.h> first. Every offset in a plan counts from the first byte of the plan.
+ */
+
+enum jk_limit {
+    JK_ABI = 1,            /* both sides must agree; raised with every change of this file */
+    JK_SLOTS = 128,        /* descriptors that a plan may name */
+    JK_NONE = -1,          /* no slot: for `at`, the current directory */
+    JK_CTL_FD = 3,         /* jailkit-init finds its control socket here ... */
+    JK_PLAN_FD = 4,        /* ... and the plan, a memory file, here */
+    JK_GROUPS = 32,        /* supplementary groups of one program */
+    JK_RLIMITS = 16,       /* resource limits of one program */
+    JK_INLINE = 61440,     /* a request up to this size travels in the message, a larger one in a memory file */
+    JK_RUNS = 1024         /* programs alive at once in one jail */
+};
+
+enum jk_phase {
+    JK_PHASE_START = 0,    /* in the host program: from the call to the exec of jailkit-init */
+    JK_PHASE_HOST = 1,     /* jailkit-init, still with the rights of the caller */
+    JK_PHASE_JAIL = 2,     /* PID 1 of the jail, before any program */
+    JK_PHASE_PROGRAM = 3   /* between the fork of one program and its exec */
+};
+
+enum jk_op {
+    JK_OP_CLONE = 1,       /* make PID 1 in new namespaces `flags`; born in cgroup `at` unless JK_NONE */
+    JK_OP_IDMAP,           /* text: jk_idmap entries; path: "uid_map" or "gid_map" of PID 1 */
+    JK_OP_PROC_WRITE,      /* write text to /proc/PID1/path */
+    JK_OP_NEWIDMAP,        /* run the set-id helper `path` with PID 1 and the strings of text */
+    JK_OP_USERNS,          /* slot = a user namespace for an idmapped mount, see jk_idmap */
+    JK_OP_SETIDS,          /* setresgid and setresuid to `value`, no supplementary groups */
+    JK_OP_PROPAGATION,     /* mount_setattr(path, AT_RECURSIVE, propagation = value) */
+    JK_OP_OPEN_TREE,       /* slot = open_tree(at, path, flags) */
+    JK_OP_OPENAT,          /* slot = openat(at, path, flags) */
+    JK_OP_SETATTR,         /* mount_setattr(slot, "", flags, set = low, clear = high half of value, userns = at) */
+    JK_OP_FSOPEN,          /* slot = fsopen(path) */
+    JK_OP_FSCONFIG,        /* fsconfig(slot, path = text); without text a flag; without path the creation */
+    JK_OP_FSMOUNT,         /* slot = fsmount(at, attributes = value) */
+    JK_OP_ATTACH,          /* move_mount(slot) onto path, resolved inside the root `at` */
+    JK_OP_MASK,            /* attach a copy of the mount in slot onto path inside `at`, if path exists */
+    JK_OP_MKDIR,           /* make the directory path and its parents inside the root `at`, mode value */
+    JK_OP_CHOWN,           /* give the file path in the directory `at`, which is ours, to uid `value`, gid `flags` */
+    JK_OP_TARGET,          /* make a mount point at path inside `at`: a directory or a file, as slot is */
+    JK_OP_SYMLINK,         /* symlink text at path inside `at` */
+    JK_OP_FILE,            /* a new file at path inside `at` with the bytes of text, mode value */
+    JK_OP_WRITE,           /* write text to the existing file path inside `at` */
+    JK_OP_CHECK_DEVICE,    /* slot must be a character device with the number `value` */
+    JK_OP_CHECK_FS,        /* slot must lie on a file system with the magic number `value` */
+    JK_OP_FCHDIR,          /* fchdir(slot) */
+    JK_OP_PIVOT_ROOT,      /* pivot_root(".", "."), after which the old root lies over the new one */
+    JK_OP_UMOUNT,          /* umount2(path, flags) */
+    JK_OP_CHDIR,           /* chdir(path) */
+    JK_OP_SETHOSTNAME,     /* sethostname(text) */
+    JK_OP_LOOPBACK,        /* bring up lo in the network namespace */
+    JK_OP_CAP_BOUND,       /* drop every capability that is not in the mask `value` from the bounding set */
+    JK_OP_PRCTL,           /* prctl(flags, value) */
+    JK_OP_KEEP_PROC        /* the procfs in slot is how PID 1 finds the processes of one program */
+};
+
+enum jk_step_flag {
+    JK_STEP_OPTIONAL = 1,  /* ENOENT leaves the slot empty; later steps on an empty slot do nothing */
+    JK_STEP_KEEP = 2       /* what already exists stays as it is (EEXIST) */
+};
+
+struct jk_step {
+    uint32_t op;
+    uint32_t how;          /* jk_step_flag */
+    int32_t slot;
+    int32_t at;
+    uint32_t path;         /* offset of a string that ends in NUL; 0 for none */
+    uint32_t text;         /* offset of bytes; 0 for none */
+    uint32_t text_size;
+    uint32_t reserved;
+    uint64_t flags;
+    uint64_t value;
+};
+
+struct jk_plan {
+    uint32_t abi;
+    uint32_t size;         /* of the whole plan in bytes */
+    uint32_t host_steps;   /* the first steps belong to JK_PHASE_HOST ... */
+    uint32_t jail_steps;   /* ... the rest to JK_PHASE_JAIL; the steps follow this header */
+};
+
+/* One line of an id map. `outside` is counted from the jail's own id range when `relative` is set. In a map for
+ * JK_OP_USERNS `inside` JK_OWNER stands for the owner of the file in `at`. */
+enum jk_owner { JK_OWNER = -1 };
+struct jk_idmap {
+    uint32_t inside;
+    uint32_t outside;
+    uint32_t count;
+    uint32_t relative;
+};
+
+enum jk_report_kind {
+    JK_REPORT_BORN = 1,    /* on the control socket: PID 1 exists; pid, and its pidfd beside the message */
+    JK_REPORT_READY,       /* on the control socket: every step is done */
+    JK_REPORT_FAILED,      /* a step failed: phase, step, error; nothing runs */
+    JK_REPORT_STARTED,     /* on the channel of one program: it was forked; its pidfd beside the message */
+    JK_REPORT_OPENED,      /* on the channel: what JK_RUN_OPEN asked for is beside the message */
+    JK_REPORT_EXITED       /* on the channel of one program: it ended; status and what it used */
+};
+
+struct jk_report {
+    uint32_t kind;
+    int32_t phase;
+    int32_t step;
+    int32_t error;
+    int32_t pid;           /* BORN: in the host's numbers; STARTED: in the jail's */
+    int32_t status;        /* as wait4 gives it */
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t max_rss_kib;
+    uint64_t minor_faults;
+    uint64_t major_faults;
+    uint64_t blocks_in;    /* of 512 bytes */
+    uint64_t blocks_out;
+    uint64_t switches;     /* voluntary context switches */
+    uint64_t preemptions;  /* involuntary ones */
+};
+
+enum jk_request_flag {
+    JK_RUN_ALONE = 1,      /* PID 1 ends with this program */
+    JK_RUN_DETACH = 2,     /* what the program leaves behind lives on */
+    JK_RUN_KEEP_CAPS = 4,  /* the program starts with the capabilities that the bounding set allows */
+    JK_RUN_EXEC_PIPE = 8,  /* the last descriptor is a pipe whose end of file says that exec worked */
+    JK_RUN_OPEN = 32,      /* open the only candidate with `open_flags` as the program's user instead of executing it */
+    JK_RUN_SETGROUPS = 16  /* set the supplementary groups; off where the id map forbids setgroups(2) */
+};
+
+struct jk_rlimit {
+    uint32_t resource;
+    uint32_t reserved;
+    uint64_t soft;
+    uint64_t hard;
+};
+
+/* One program. Behind it, `candidates` paths to try, `argc` arguments, `envc` variables, and the working directory,
+ * each ended by NUL. Descriptors beside it: channel, stdin, stdout, stderr, [memory file], [exec pipe]. */
+struct jk_request {
+    uint32_t abi;
+    uint32_t size;         /* of all of it in bytes; above JK_INLINE only this header is in the message */
+    uint32_t flags;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t umask;
+    uint32_t group_count;
+    uint32_t rlimit_count;
+    uint32_t candidates;
+    uint32_t argc;
+    uint32_t envc;
+    uint32_t open_flags;   /* for JK_RUN_OPEN; the mode is 0777 less the umask */
+    uint32_t groups[32];
+    struct jk_rlimit rlimits[16];
+};
+
+/* What the host may ask on the channel of one program: a signal number for the program itself, or: */
+enum jk_order { JK_ORDER_KILL_TREE = 0 };
+
+enum jk_program_step {
+    JK_AT_REQUEST = 0, JK_AT_FORK, JK_AT_STDIO, JK_AT_SESSION, JK_AT_RLIMIT, JK_AT_GROUPS, JK_AT_GID, JK_AT_UID,
+    JK_AT_CAPS, JK_AT_CWD, JK_AT_SIGNALS, JK_AT_OPEN, JK_AT_EXEC
+};

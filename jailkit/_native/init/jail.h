@@ -1,0 +1,76 @@
+/*
+ * jail.h: what the parts of jailkit-init know of each other.
+ *
+ *     entry.c     _start, without a C library
+ *     main.c      the host phase, the birth of PID 1, the jail phase
+ *     steps.c     the table of step codes and the loop over a plan
+ *     paths.c     files made or found inside a root that may be hostile
+ *     mounts.c    steps of the mount API
+ *     identity.c  steps about ids, capabilities and names
+ *     serve.c     PID 1 at work: requests, orphans, reports
+ *     program.c   one program, from the fork to its exec
+ *     tree.c      ending all that one program has started
+ *
+ * Every function returns 0 (or a descriptor) or -errno. Nothing here decides anything: what happens, and in which
+ * order, stands in the plan.
+ */
+#ifndef JAILKIT_JAIL_H
+#define JAILKIT_JAIL_H
+
+#include "sys.h"
+
+enum { SLOT_UNUSED = -1, SLOT_ABSENT = -2, CHANNEL_FD = JK_CTL_FD };
+
+struct jail {
+    const struct jk_plan *plan;
+    uint32_t id_base; /* first id of the jail's own range, where the plan uses one */
+    int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
+    int gate[2];      /* PID 1 waits at [0] until the host phase has ended at [1] */
+    int proc;         /* the procfs that PID 1 keeps for itself */
+    int slot[JK_SLOTS];
+};
+
+static inline const char *plan_text(const struct jail *j, uint32_t offset) {
+    return (const char *)j->plan + offset;
+}
+
+/* The descriptor behind a slot number; the current directory for JK_NONE. */
+static inline int slot_fd(const struct jail *j, int slot) {
+    return slot == JK_NONE ? AT_FDCWD : j->slot[slot];
+}
+
+typedef int step_function(struct jail *, const struct jk_step *);
+
+/* main.c */
+int send_report(int sock, const struct jk_report *report, int passed_fd);
+step_function birth;
+
+/* steps.c */
+int plan_check(const struct jk_plan *plan, uint64_t size);
+int run_steps(struct jail *j, int phase, uint32_t from, uint32_t to);
+
+/* paths.c */
+int open_inside(int root, const char *path, uint64_t flags);
+int mkdir_inside(int root, const char *path, uint32_t mode);
+int write_all(int fd, const char *text, uint64_t size);
+step_function step_mkdir, step_chown, step_target, step_symlink, step_file, step_write;
+
+/* mounts.c */
+step_function step_propagation, step_open_tree, step_openat, step_setattr, step_fsopen, step_fsconfig, step_fsmount;
+step_function step_attach, step_mask, step_check_device, step_check_fs, step_fchdir, step_pivot_root, step_umount;
+step_function step_chdir, step_keep_proc;
+
+/* identity.c */
+step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_setids, step_sethostname, step_loopback;
+step_function step_cap_bound, step_prctl;
+
+/* serve.c, program.c, tree.c */
+struct passed {
+    int channel, stdio[3], memory, exec_pipe;
+};
+__attribute__((noreturn)) void serve(const struct jail *j);
+__attribute__((noreturn)) void program(const struct jk_request *head, const struct passed *fds);
+uint64_t tree_mark(int proc);
+void tree_kill(int proc, uint64_t mark);
+
+#endif

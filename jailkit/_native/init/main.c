@@ -1,0 +1,124 @@
+/*
+ * main.c: from the exec of jailkit-init to PID 1 at work.
+ *
+ * The process that the host program starts runs the host phase with the rights of the caller, makes PID 1 as its
+ * sibling (CLONE_PARENT: the host program is the parent of both and can wait for both), and ends. PID 1 is not a
+ * new program: it keeps the memory descriptor made by the exec in the host's user namespace, so that once it is
+ * not dumpable, even the jail's root may not look into it (ptrace(2), "Ptrace access mode checking").
+ */
+#include "jail.h"
+
+#include <linux/mman.h>
+
+static struct jail the_jail;
+
+int send_report(int sock, const struct jk_report *report, int passed_fd) {
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec bytes = {(void *)report, sizeof *report};
+    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
+    if (passed_fd >= 0) {
+        control.head.cmsg_len = CMSG_LEN(sizeof(int));
+        control.head.cmsg_level = SOL_SOCKET;
+        control.head.cmsg_type = SCM_RIGHTS;
+        copy_bytes(CMSG_DATA(&control.head), &passed_fd, sizeof passed_fd);
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+    }
+    return (int)SYS(sendmsg, sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* A jail starts with default signal actions, whatever the host program ignores (Python ignores SIGPIPE). */
+static void default_signals(void) {
+    struct {
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } action = {0};
+    for (int signal = 1; signal <= 64; signal++)
+        SYS(rt_sigaction, signal, &action, 0, sizeof action.mask);
+}
+
+/* PID 1: wait until the host phase has ended, run the jail phase, serve. */
+__attribute__((noreturn)) static void first_process(struct jail *j) {
+    const struct jk_plan *plan = j->plan;
+    char go;
+    close_fd(j->gate[1]);
+    j->gate[1] = -1;
+    if (SYS(read, j->gate[0], &go, 1) != 1) /* end of file: the host phase failed and has said so */
+        SYS(exit_group, 1);
+    SYS(setsid);
+    default_signals();
+    if (run_steps(j, JK_PHASE_JAIL, plan->host_steps, plan->host_steps + plan->jail_steps) < 0)
+        SYS(exit_group, 1);
+    SYS(munmap, plan, plan->size);
+    serve(j);
+}
+
+static long clone_pid1(uint64_t flags, int cgroup, int *pidfd) {
+    struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd};
+    if (cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)cgroup;
+    }
+    long pid = SYS(clone3, &args, sizeof args);
+    /* The seccomp filters of container engines answer clone3 with ENOSYS, because they cannot look into its
+     * arguments, and mean: use clone. No other error is tried again. */
+    if (pid == -ENOSYS && cgroup < 0)
+        pid = SYS(clone, flags | CLONE_PARENT | CLONE_PIDFD, 0, pidfd, 0, 0);
+    return pid;
+}
+
+int birth(struct jail *j, const struct jk_step *s) {
+    struct jk_report report = {.kind = JK_REPORT_BORN};
+    int pidfd = -1;
+    int error = (int)SYS(pipe2, j->gate, O_CLOEXEC);
+    if (error < 0)
+        return error;
+    long pid = clone_pid1(s->flags, s->at == JK_NONE ? -1 : j->slot[s->at], &pidfd);
+    if (pid < 0)
+        return (int)pid;
+    if (pid == 0)
+        first_process(j);
+    j->pid = report.pid = (int)pid;
+    error = send_report(JK_CTL_FD, &report, pidfd);
+    close_fd(pidfd);
+    return error < 0 ? error : 0;
+}
+
+static int load_plan(struct jail *j) {
+    struct stat info;
+    long error = SYS(fstat, JK_PLAN_FD, &info);
+    if (error < 0)
+        return (int)error;
+    long at = SYS(mmap, 0, info.st_size, PROT_READ, MAP_PRIVATE, JK_PLAN_FD, 0);
+    if (at < 0 && at > -4096)
+        return (int)at;
+    j->plan = (const struct jk_plan *)at;
+    return plan_check(j->plan, (uint64_t)info.st_size);
+}
+
+int jail_main(int argc, char **argv) {
+    struct jail *j = &the_jail;
+    struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_HOST, .step = -1};
+    if (argc != 2)
+        return 2;
+    for (const char *digit = argv[1]; *digit >= '0' && *digit <= '9'; digit++)
+        j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
+    for (int n = 0; n < JK_SLOTS; n++)
+        j->slot[n] = SLOT_UNUSED;
+    j->gate[0] = j->gate[1] = j->proc = -1;
+    SYS(umask, 0); /* the modes of a plan are exact */
+    failed.error = load_plan(j);
+    if (failed.error < 0) {
+        failed.error = -failed.error;
+        send_report(JK_CTL_FD, &failed, -1);
+        return 1;
+    }
+    if (run_steps(j, JK_PHASE_HOST, 0, j->plan->host_steps) < 0)
+        return 1;
+    return SYS(write, j->gate[1], "", 1) == 1 ? 0 : 1;
+}

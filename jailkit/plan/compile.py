@@ -1,0 +1,89 @@
+"""From WANT to HOW: `compile_plan`. Pure: the same spec and host give the same plan."""
+
+from __future__ import annotations
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan import devices, identity, mounts, privileges, root
+from jailkit.plan.facts import Host
+from jailkit.plan.isolation import isolation
+from jailkit.plan.plan import Plan
+from jailkit.spec import JailSpec, Level, Limits
+
+__all__ = ["compile_plan", "refuse_unsupported_limits"]
+
+_NEEDS_CGROUPS = ("memory", "swap", "cpus")
+
+
+def compile_plan(spec: JailSpec, host: Host) -> Plan:
+    """Decide every step between a spec and a live jail.
+
+    The order is the protection. As root, sources are opened with the caller's rights, before PID 1 exists; as an
+    ordinary user they are opened by PID 1, because only there mounts may be made, with the same id and so the same
+    rights. Then names, files, devices; the root is entered and the host's detached; privileges go last.
+
+    Raises:
+        UnsupportedError: The spec asks by name for what this host or this version cannot give.
+    """
+    _refuse_unsupported(spec)
+    ids = identity.choose_ids(spec, host)
+    home = _home(spec)
+    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
+    by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
+    return Plan(
+        host_steps=(*by_caller, *identity.birth(spec, host, ids)),
+        jail_steps=(
+            *by_pid1,
+            *privileges.become_root_of_jail(ids),
+            *privileges.names(spec),
+            *root.base(spec, host),
+            *root.root_tree(spec, host),
+            *root.private_directories(spec, home),
+            *devices.dev(spec),
+            *devices.proc(spec),
+            *devices.further_views(spec),
+            *mounts.attach_mounts(spec),
+            *root.seal(spec),
+            *root.enter(),
+            *privileges.drop(spec),
+        ),
+        ids=ids,
+        home=home,
+        cwd=spec.cwd or home,
+        needs_id_slice=ids.source == "slice",
+        isolation=isolation(spec, host, ids),
+    )
+
+
+def _home(spec: JailSpec) -> str:
+    # In a root that is the caller's own directory nothing is made, so its home may not exist.
+    return "/" if spec.writable == "yes" else spec.effective_user.home
+
+
+def _refuse_unsupported(spec: JailSpec) -> None:
+    if spec.net is True:
+        raise UnsupportedError(
+            "net=True", "this version makes no addresses and no way out", 'use net=False, or net="host" without isolation'
+        )
+    for name in ("seccomp", "landlock"):
+        if getattr(spec, name):
+            raise UnsupportedError(
+                f"{name}=True", f"this version has no {name}", f"leave {name} out; jail.isolation lists it as absent"
+            )
+    refuse_unsupported_limits(spec.limits)
+    if spec.level < Level.JAIL and spec.hostname != "jail":
+        raise UnsupportedError(f"hostname={spec.hostname!r}", "level CHROOT shares the host's name", "use level JAIL")
+
+
+def refuse_unsupported_limits(limits: Limits) -> None:
+    """Refuse limits that need control groups, of a jail or of one program.
+
+    Raises:
+        UnsupportedError: One of them was asked for.
+    """
+    for name in _NEEDS_CGROUPS:
+        if getattr(limits, name) not in (None, float("inf")):
+            raise UnsupportedError(
+                f"limits.{name}",
+                "this version has no control groups",
+                "use limits.address_space and limits.processes, which bound each process and their number",
+            )

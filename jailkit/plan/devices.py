@@ -1,0 +1,94 @@
+"""/proc and /dev: made fresh, never taken from the caller's root, where a link may stand in their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from jailkit.plan.root import ROOT, clone_of_base
+from jailkit.plan.steps import Step, file_system, step
+from jailkit.spec import Dev, JailSpec, Level, Proc
+
+__all__ = ["dev", "further_views", "proc"]
+
+# Minor and major numbers as fixed by the kernel's devices.txt.
+_NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_HIDDEN_FILES = ("kcore", "keys", "key-users", "timer_list", "interrupts", "sched_debug", "latency_stats", "sysrq-trigger")
+_HIDDEN_DIRECTORIES = ("acpi", "asound", "scsi")
+
+
+def dev(spec: JailSpec) -> Iterator[Step]:
+    """Make a /dev of six nodes, the usual links, a private /dev/shm and a private terminal file system."""
+    yield step("mkdir", "behind /dev", at="base", path="dev", value=0o755)
+    yield from clone_of_base("dev", "dev", "a /dev of the jail's own")
+    yield from _mount_point(spec, "dev", "/dev")
+    for name, major, minor in _NODES:
+        slot = f"dev:{name}"
+        yield step("open_tree", "a node that exists: a jail may not make one", slot=slot, path=f"/dev/{name}", flags=("OPEN_TREE_CLONE",))
+        yield step("check_device", "what stands at that name must be that device", slot=slot, value=os.makedev(major, minor))
+        yield step("file", "a mount point", at="dev", path=name, value=0o666)
+        yield step("attach", f"/dev/{name}", slot=slot, at="dev", path=name)
+    for name, target in _LINKS:
+        yield step("symlink", "the usual link", at="dev", path=name, text=target.encode())
+    yield step("mkdir", "a mount point", at="dev", path="shm", value=0o755)
+    yield step("mkdir", "behind /dev/shm", at="base", path="shm", value=0o1777)
+    yield from clone_of_base("shm", "shm", "shared memory of this jail alone")
+    yield step("attach", "shared memory of this jail alone", slot="shm", at="dev", path="shm")
+    yield step("mkdir", "a mount point", at="dev", path="pts", value=0o755)
+    options = (("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"))
+    attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC")
+    yield from file_system("devpts", "terminals of this jail alone", slot="pts", options=options, attributes=attributes)
+    yield step("attach", "terminals of this jail alone", slot="pts", at="dev", path="pts")
+    yield step("setattr", "the nodes and links stay as they are", slot="dev", value=("MOUNT_ATTR_RDONLY",))
+
+
+def proc(spec: JailSpec) -> Iterator[Step]:
+    """Mount the process information of the jail's own pid namespace, and hide what tells of the host."""
+    attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOEXEC")
+    yield from file_system("proc", "the processes of this jail alone", slot="proc", attributes=attributes)
+    yield step("check_fs", "it must be procfs", slot="proc", value=("PROC_SUPER_MAGIC",))
+    yield from _mount_point(spec, "proc", "/proc")
+    flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH")
+    yield step("open_tree", "PID 1 keeps a view of its own", slot="proc.kept", at="proc", flags=flags)
+    yield step("keep_proc", "how PID 1 finds all that a program has started", slot="proc.kept")
+    if spec.level >= Level.SANDBOX:
+        yield step(
+            "write",
+            "a user namespace inside would give a program capabilities to attack the kernel with",
+            at="proc",
+            path="sys/user/max_user_namespaces",
+            text=b"0",
+        )
+        yield step("setattr", "no setting of the kernel can be written", slot="proc", value=("MOUNT_ATTR_RDONLY",))
+    if spec.level >= Level.JAIL:
+        yield step("mkdir", "what hides a directory", at="base", path="empty", value=0o555)
+        yield step("openat", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY"))
+        for name in _HIDDEN_FILES:
+            yield step("mask", "it tells of the host, or acts on it", slot="dev:null", at="proc", path=name)
+        for name in _HIDDEN_DIRECTORIES:
+            yield step("mask", "it tells of the host", slot="empty", at="proc", path=name)
+
+
+def _mount_point(spec: JailSpec, slot: str, target: str) -> Iterator[Step]:
+    # The mount point is not made in a root that is the caller's own directory; if it is missing, attaching fails.
+    if spec.writable != "yes":
+        yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
+    yield step("attach", f"{target} of the jail", slot=slot, at=ROOT, path=target[1:])
+
+
+def further_views(spec: JailSpec) -> Iterator[Step]:
+    """Show /proc or /dev at the places where the spec asks for them a second time."""
+    for number, mount in enumerate(spec.mounts):
+        if not isinstance(mount, Proc | Dev) or mount.target in ("/proc", "/dev"):
+            continue
+        source, slot = ("proc" if isinstance(mount, Proc) else "dev"), f"view:{number}"
+        flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH", "AT_RECURSIVE")
+        yield step("open_tree", f"the same /{source} once more", slot=slot, at=source, flags=flags)
+        yield from _mount_point(spec, slot, mount.target)

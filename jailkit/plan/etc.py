@@ -1,0 +1,29 @@
+"""The files of /etc that a jail is given: enough for names to resolve without asking anybody."""
+
+from __future__ import annotations
+
+from jailkit.spec import JailSpec
+
+__all__ = ["generated_files"]
+
+
+def generated_files(spec: JailSpec) -> tuple[tuple[str, bytes], ...]:
+    """Return the names below /etc and the contents: passwd(5), group(5), hosts(5), hostname(5), nsswitch.conf(5)."""
+    user = spec.effective_user
+    users = {0: "root:x:0:0:root:/root:/bin/sh", 65534: "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin"}
+    groups = {0: "root:x:0:", 65534: "nogroup:x:65534:"}
+    if user.uid not in users:
+        users[user.uid] = f"{user.name}:x:{user.uid}:{user.gid}:{user.name}:{user.home}:/bin/sh"
+    groups.setdefault(user.gid, f"{user.name}:x:{user.gid}:")
+    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {spec.hostname}\n"
+    return (
+        ("passwd", _lines(users)),
+        ("group", _lines(groups)),
+        ("hosts", hosts.encode()),
+        ("hostname", f"{spec.hostname}\n".encode()),
+        ("nsswitch.conf", b"passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
+    )
+
+
+def _lines(entries: dict[int, str]) -> bytes:
+    return "".join(f"{entries[number]}\n" for number in sorted(entries)).encode()

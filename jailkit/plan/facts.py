@@ -1,0 +1,69 @@
+"""The facts of a host that decide a plan. `jailkit._host` finds them out; this module only names them."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["Host", "IdArea", "SubIds"]
+
+
+@attrs.frozen(kw_only=True)
+class IdArea:
+    """Host ids from which every jail of a privileged caller gets a slice that no other jail has.
+
+    Attributes:
+        first: First id of the area.
+        slice: Ids in one slice.
+        count: Number of slices.
+    """
+
+    first: int
+    slice: int
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class SubIds:
+    """What subuid(5) and subgid(5) grant an ordinary user, and the set-id programs that write it down."""
+
+    uid_first: int
+    uid_count: int
+    gid_first: int
+    gid_count: int
+    newuidmap: str
+    newgidmap: str
+
+
+@attrs.frozen(kw_only=True)
+class Host:
+    """One machine, as one user sees it.
+
+    Attributes:
+        uid: Effective user id of this process.
+        gid: Effective group id of this process.
+        kernel: Version as two numbers.
+        id_area: Ids to share out, for a caller with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN; else None.
+        sub_ids: The range of an ordinary user, or None.
+        system: Top-level directories that make up the host's system, beside ``/usr``: pairs of a name and the text
+            of the link, or "" for a real directory.
+        etc: Names in ``/etc`` that programs below ``/usr`` need to run.
+        staging: A directory to attach the jail's tmpfs at, in the jail's own view of the host, for a moment.
+        idmapped: Paths, out of those a spec names, on file systems that have idmapped mounts.
+        hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
+    """
+
+    uid: int
+    gid: int
+    kernel: tuple[int, int]
+    id_area: IdArea | None
+    sub_ids: SubIds | None = None
+    system: tuple[tuple[str, str], ...] = (("bin", "usr/bin"), ("lib", "usr/lib"), ("sbin", "usr/sbin"))
+    etc: tuple[str, ...] = ()
+    staging: str = "/tmp"  # noqa: S108 - nothing is written there
+    idmapped: frozenset[str] = frozenset()
+    hard_limits: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def tier(self) -> str:
+        """``root`` (may map any id, makes idmapped mounts) or ``userns`` (any user)."""
+        return "root" if self.id_area else "userns"

@@ -1,0 +1,147 @@
+"""Who the jail is: namespaces, id maps, and which ids a program of the jail may have. user_namespaces(7)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import attrs
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan.facts import Host, SubIds
+from jailkit.plan.steps import Step, step
+from jailkit.spec import JailSpec, Level
+
+__all__ = ["OWNER", "Ids", "birth", "choose_ids", "id_map", "namespaces"]
+
+OWNER = 0xFFFF_FFFF
+"""In a map for an idmapped mount: the owner of the file that is mounted (JK_OWNER)."""
+
+Extent = tuple[int, int, int, bool]
+"""First id inside, first id outside, how many, and whether outside counts from the jail's own slice."""
+
+
+@attrs.frozen(kw_only=True)
+class Ids:
+    """The ids that exist in a jail.
+
+    Attributes:
+        uids: Extents of the user id map.
+        gids: Extents of the group id map.
+        setgroups: Whether programs can be given supplementary groups. Where they cannot, a program keeps those of
+            the caller, which the kernel shows as 65534 and still honours (user_namespaces(7)).
+        pid1: The user and group id of PID 1 of the jail.
+        source: Where they come from: ``slice``, ``subid`` or ``one``.
+    """
+
+    uids: tuple[Extent, ...]
+    gids: tuple[Extent, ...]
+    setgroups: bool
+    pid1: int
+    source: str
+
+    def has_uid(self, uid: int) -> bool:
+        """Whether a program can run as this user."""
+        return _holds(self.uids, uid)
+
+    def has_gid(self, gid: int) -> bool:
+        """Whether a program can run as this group."""
+        return _holds(self.gids, gid)
+
+
+def _holds(extents: tuple[Extent, ...], number: int) -> bool:
+    return any(inside <= number < inside + count for inside, _, count, _ in extents)
+
+
+def id_map(extents: tuple[Extent, ...]) -> bytes:
+    """Encode extents as ``struct jk_idmap`` entries."""
+    return b"".join(struct.pack("<IIII", inside, outside, count, relative) for inside, outside, count, relative in extents)
+
+
+def choose_ids(spec: JailSpec, host: Host) -> Ids:
+    """Decide which host ids stand behind the jail's.
+
+    Raises:
+        UnsupportedError: The jail's user or one of its groups is not among them.
+    """
+    user = spec.effective_user
+    if host.id_area:
+        whole: tuple[Extent, ...] = ((0, 0, host.id_area.slice, True),)
+        ids = Ids(uids=whole, gids=whole, setgroups=True, pid1=0, source="slice")
+    elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
+        # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
+        ids = _with_sub_ids(user.uid, user.gid, host, host.sub_ids)
+    else:
+        ids = Ids(
+            uids=((user.uid, host.uid, 1, False),),
+            gids=((user.gid, host.gid, 1, False),),
+            setgroups=False,
+            pid1=user.uid,
+            source="one",
+        )
+    missing = not ids.has_uid(user.uid) or not all(ids.has_gid(gid) for gid in (user.gid, *user.groups))
+    if missing or (user.groups and not ids.setgroups):
+        raise UnsupportedError(
+            f"user {user.uid} with groups {[user.gid, *user.groups]}",
+            f"the jail's ids are {ids.source!r}: {ids.uids}",
+            "run as root, or at level JAIL with a range in /etc/subuid and /etc/subgid (apt install uidmap)",
+        )
+    return ids
+
+
+def _with_sub_ids(uid: int, gid: int, host: Host, sub: SubIds) -> Ids:
+    """Map the jail's user to the caller, so that what it writes is the caller's, and the rest to the granted range."""
+    return Ids(
+        uids=_around(uid, host.uid, sub.uid_first, sub.uid_count),
+        gids=_around(gid, host.gid, sub.gid_first, sub.gid_count),
+        setgroups=True,
+        pid1=0,
+        source="subid",
+    )
+
+
+def _around(own: int, caller: int, first: int, count: int) -> tuple[Extent, ...]:
+    before = min(own, count)
+    parts = ((0, first, before, False), (own, caller, 1, False), (own + 1, first + before, count - before, False))
+    return tuple(part for part in parts if part[2] > 0)
+
+
+def namespaces(spec: JailSpec) -> tuple[str, ...]:
+    """Name the namespaces that PID 1 of the jail is born in."""
+    names = ["CLONE_NEWUSER", "CLONE_NEWNS", "CLONE_NEWPID"]
+    if spec.net is False:
+        names.append("CLONE_NEWNET")
+    if spec.level >= Level.JAIL:
+        names += ["CLONE_NEWUTS", "CLONE_NEWIPC"]
+    if spec.level >= Level.CONTAINER:
+        names.append("CLONE_NEWCGROUP")
+    return tuple(names)
+
+
+def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
+    """Make PID 1 and tell the kernel which ids it has: the end of the host phase."""
+    yield step("clone", "PID 1 of the jail, in namespaces of its own", flags=namespaces(spec))
+    if ids.source == "subid":
+        assert host.sub_ids  # noqa: S101 - choose_ids() has looked
+        for helper, extents in ((host.sub_ids.newuidmap, ids.uids), (host.sub_ids.newgidmap, ids.gids)):
+            words = [str(number) for inside, outside, count, _ in extents for number in (inside, outside, count)]
+            yield step(
+                "newidmap",
+                "the ids that /etc/subuid and /etc/subgid grant, which only this set-id program may map",
+                path=helper,
+                text=b"".join(word.encode() + b"\0" for word in words),
+            )
+        return
+    if not ids.setgroups:
+        yield step(
+            "proc_write",
+            "the kernel lets an ordinary user map a group only if groups can no longer be dropped",
+            path="setgroups",
+            text=b"deny",
+        )
+    why = {
+        "slice": "ids of the host that no other jail and no user has: the jail's root is nobody here",
+        "one": "the one id that an ordinary user may map: the caller's own",
+    }[ids.source]
+    yield step("idmap", why, path="uid_map", text=id_map(ids.uids))
+    yield step("idmap", why, path="gid_map", text=id_map(ids.gids))

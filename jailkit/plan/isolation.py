@@ -1,0 +1,118 @@
+"""The honest list: every protection, whether it is in force, and the fact that proves it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from jailkit.plan.facts import Host
+from jailkit.plan.identity import Ids
+from jailkit.spec import UNLIMITED, JailSpec, Level
+
+__all__ = ["Protection", "isolation"]
+
+State = Literal["enforced", "degraded", "absent"]
+
+_RLIMITS = {
+    "cpu_seconds": "RLIMIT_CPU, for each process by itself",
+    "processes": "RLIMIT_NPROC, for all processes and threads of one user of the jail",
+    "open_files": "RLIMIT_NOFILE, for each process by itself",
+    "file_size": "RLIMIT_FSIZE, for each file",
+    "stack": "RLIMIT_STACK, for each process by itself",
+    "core": "RLIMIT_CORE, for each process by itself",
+    "address_space": "RLIMIT_AS, for each process by itself",
+}
+
+
+@attrs.frozen
+class Protection:
+    """One protection of a jail.
+
+    Attributes:
+        name: What is protected or bounded.
+        state: ``enforced``, ``degraded`` (in force, but weaker than its name says) or ``absent``.
+        fact: What makes it so.
+    """
+
+    name: str
+    state: State
+    fact: str
+
+
+def isolation(spec: JailSpec, host: Host, ids: Ids) -> tuple[Protection, ...]:
+    """List every protection that a jail of this spec has and has not."""
+    return (
+        *_walls(spec, ids),
+        *_privileges(spec),
+        *_limits(spec),
+        Protection("tier", "enforced", f"{host.tier}: {_TIERS[host.tier]}"),
+    )
+
+
+_TIERS = {
+    "root": "the caller is privileged; the jail is not",
+    "userns": "the caller is an ordinary user; nothing ran with more rights than that, but newuidmap where it is used",
+}
+
+
+def _protection(name: str, holds: bool, fact: str, otherwise: str, *, weaker: bool = False) -> Protection:
+    if not holds:
+        return Protection(name, "absent", otherwise)
+    return Protection(name, "degraded" if weaker else "enforced", fact)
+
+
+def _walls(spec: JailSpec, ids: Ids) -> tuple[Protection, ...]:
+    jail = spec.level >= Level.JAIL
+    below = f"level {spec.level.name} shares it with the host"
+    network = {
+        False: ("enforced", "network namespace with nothing but a loopback of its own"),
+        "host": ("absent", 'net="host": the host\'s stack, its loopback and its abstract sockets'),
+        True: ("enforced", "network namespace"),
+    }[spec.net]
+    return (
+        Protection("files", "enforced", "mount namespace, pivot_root, old root detached; every mount nosuid"),
+        Protection("processes", "enforced", "pid namespace; all of it ends with PID 1"),
+        Protection("users", "enforced", f"user namespace, ids by {ids.source}; the jail's root is not the host's"),
+        Protection("network", network[0], network[1]),  # type: ignore[arg-type]
+        _protection("hostname", jail, "UTS namespace", below),
+        _protection("ipc", jail, "IPC namespace", below),
+        Protection("devices", "enforced", "a /dev of six verified nodes; every other mount nodev"),
+        _protection("proc", jail, "parts of /proc that tell of the host are masked", below),
+        _protection(
+            "cgroup view", spec.level >= Level.CONTAINER, "cgroup namespace", f"not part of level {spec.level.name}"
+        ),
+    )
+
+
+def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
+    sandbox = spec.level >= Level.SANDBOX
+    below = f"not part of level {spec.level.name}"
+    ordinary = spec.effective_user.uid != 0
+    return (
+        _protection("capabilities", sandbox, "none: empty bounding set, capset(2) to nothing", below),
+        _protection("no_new_privs", sandbox, "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program", below),
+        _protection("ordinary user", ordinary, "programs run as an ordinary user of the jail", "programs run as uid 0 of the jail"),
+        _protection("nested user namespaces", sandbox, "user.max_user_namespaces is 0 inside", below),
+        Protection("seccomp", "absent", "this version has no system call filter"),
+        Protection("landlock", "absent", "this version sets no Landlock rules"),
+    )
+
+
+def _limits(spec: JailSpec) -> tuple[Protection, ...]:
+    limits = spec.effective_limits
+    listed = [
+        Protection(f"limit: {name}", "absent", "no control groups in this version") for name in ("memory", "swap", "cpus")
+    ]
+    for name, fact in _RLIMITS.items():
+        amount = getattr(limits, name)
+        weaker = name == "cpu_seconds"
+        listed.append(
+            _protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited", weaker=weaker)
+        )
+    for name, fact in (("wall_seconds", "the host's clock"), ("output", "the host stops reading and kills")):
+        amount = getattr(limits, name)
+        listed.append(_protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited"))
+    fact = f"{limits.disk}, size of the tmpfs behind /tmp, home, /dev/shm and an ephemeral root"
+    listed.append(_protection("limit: disk", limits.disk != UNLIMITED, fact, "unlimited"))
+    return tuple(listed)

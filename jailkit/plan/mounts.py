@@ -1,0 +1,105 @@
+"""What the caller wants to see in the jail: binds, tmpfs, files, links, in the order given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan.facts import Host
+from jailkit.plan.identity import OWNER, id_map
+from jailkit.plan.root import CLOSED, ROOT, clone_of_base
+from jailkit.plan.steps import Step, file_system, step
+from jailkit.spec import Bind, File, JailSpec, Mount, Symlink, Tmpfs
+
+__all__ = ["attach_mounts", "open_binds"]
+
+
+def open_binds(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Take hold of every source, once, and say what can be done through it."""
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, Bind):
+            yield from _open_bind(mount, f"bind:{number}", spec, host)
+
+
+def _open_bind(bind: Bind, slot: str, spec: JailSpec, host: Host) -> Iterator[Step]:
+    flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
+    yield step("open_tree", "the source of a bind", slot=slot, path=bind.source, flags=flags, optional=bind.optional)
+    if host.id_area and _idmapped(bind, host):
+        user = spec.effective_user
+        owner = ((OWNER, user.uid, 1, True),), ((OWNER, user.gid, 1, True),)
+        yield step("userns", "ids for this mount", slot=f"{slot}.ids", at=slot, text=id_map(owner[0]) + id_map(owner[1]))
+        yield step(
+            "setattr",
+            "the jail's user acts on it as the owner of the source, and what it writes belongs to that owner",
+            slot=slot,
+            at=f"{slot}.ids",
+            value=("MOUNT_ATTR_IDMAP",),
+        )
+    attributes = CLOSED + (() if bind.writable else ("MOUNT_ATTR_RDONLY",)) + (("MOUNT_ATTR_NOEXEC",) if bind.noexec else ())
+    why = "no set-id program and no device" + ("" if bind.writable else ", and nothing can be changed")
+    yield step("setattr", why, slot=slot, flags=("AT_RECURSIVE",), value=attributes)
+
+
+def _idmapped(bind: Bind, host: Host) -> bool:
+    if bind.source in host.idmapped:
+        return True
+    if bind.writable:
+        raise UnsupportedError(
+            f"Bind({bind.source!r}, writable=True)",
+            "its file system has no idmapped mounts, so that files would be left with ids of the jail",
+            "bind a directory on ext4, xfs, btrfs or tmpfs, or run as an ordinary user",
+        )
+    return False
+
+
+def attach_mounts(spec: JailSpec) -> Iterator[Step]:
+    """Attach what the spec lists, in its order, so that a later mount may lie inside an earlier one."""
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, Bind):
+            yield from _attach(spec, mount, f"bind:{number}", f"{mount.source} of the host")
+        elif isinstance(mount, Tmpfs):
+            yield from _tmpfs(spec, mount, f"tmpfs:{number}")
+        elif isinstance(mount, File):
+            yield step("file", "its contents", at="base", path=f"files/{number}", text=mount.data, value=mount.mode)
+            yield from clone_of_base(f"files/{number}", f"file:{number}", "one file, over whatever is there")
+            yield step("setattr", "the file is the caller's word", slot=f"file:{number}", value=("MOUNT_ATTR_RDONLY",))
+            yield from _attach(spec, mount, f"file:{number}", "a file of the caller's")
+        elif isinstance(mount, Symlink):
+            yield from _symlink(spec, mount)
+
+
+def _tmpfs(spec: JailSpec, mount: Tmpfs, slot: str) -> Iterator[Step]:
+    why = "empty, private, and gone with the jail"
+    if mount.size is None:
+        name = slot.replace(":", "-")
+        yield step("mkdir", f"behind {mount.target}", at="base", path=name, value=mount.mode)
+        yield from clone_of_base(name, slot, "a part of what the jail may write")
+    else:
+        options = [("mode", f"{mount.mode:o}")]
+        if mount.size != math.inf:
+            options += [("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192)))]
+        yield from file_system("tmpfs", why, slot=slot, options=tuple(options), attributes=CLOSED)
+    yield from _attach(spec, mount, slot, why)
+
+
+def _symlink(spec: JailSpec, mount: Symlink) -> Iterator[Step]:
+    if spec.writable == "yes" or _below_a_bind(spec, mount):
+        raise UnsupportedError(
+            f"Symlink({mount.target!r})",
+            "it would have to be written into a directory of the caller",
+            "make the link there yourself, or use writable='ephemeral'",
+        )
+    yield step("symlink", "a link of the caller's", at=ROOT, path=mount.target[1:], text=mount.to.encode())
+
+
+def _attach(spec: JailSpec, mount: Mount, slot: str, why: str) -> Iterator[Step]:
+    path = mount.target[1:]
+    # A mount point is never made in a directory of the caller: there, it has to exist.
+    if spec.writable != "yes" and not _below_a_bind(spec, mount):
+        yield step("target", "a mount point", slot=slot, at=ROOT, path=path)
+    yield step("attach", why, slot=slot, at=ROOT, path=path)
+
+
+def _below_a_bind(spec: JailSpec, mount: Mount) -> bool:
+    return any(isinstance(other, Bind) and mount.target.startswith(other.target + "/") for other in spec.mounts)

@@ -1,0 +1,34 @@
+"""What a spec becomes on one host."""
+
+from __future__ import annotations
+
+import attrs
+
+from jailkit.plan.identity import Ids
+from jailkit.plan.isolation import Protection
+from jailkit.plan.steps import Step
+
+__all__ = ["Plan"]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """All that happens between a spec and a live jail, and what is true of the jail afterwards.
+
+    Attributes:
+        host_steps: Done with the caller's rights, before and just after PID 1 is made.
+        jail_steps: Done by PID 1 of the jail, before any program runs.
+        ids: Which ids the jail has.
+        home: The home directory of the jail's user, as its programs will find it in HOME.
+        cwd: Where programs start.
+        needs_id_slice: Whether each start must be given a slice of the host's id area.
+        isolation: Every protection with its state.
+    """
+
+    host_steps: tuple[Step, ...]
+    jail_steps: tuple[Step, ...]
+    ids: Ids
+    home: str
+    cwd: str
+    needs_id_slice: bool
+    isolation: tuple[Protection, ...]

@@ -1,0 +1,56 @@
+"""What is taken from PID 1, and so from every program, before the first one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jailkit.plan.identity import Ids
+from jailkit.plan.steps import Step, step
+from jailkit.spec import JailSpec, Level
+
+__all__ = ["become_root_of_jail", "drop", "names"]
+
+# The superuser of a jail, as container engines bound it. Without CAP_SYS_ADMIN above all: with it, a mount that was
+# made read-only outside could be made writable inside (mount_setattr(2)).
+SUPERUSER = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+
+
+def become_root_of_jail(ids: Ids) -> Iterator[Step]:
+    """Let PID 1 leave the caller's ids, which it was born with."""
+    if ids.source != "one":
+        # PID 1 makes files from here on: they belong to ids of the jail.
+        yield step("setids", "PID 1 is the jail's root, no longer the caller", value=ids.pid1, flags=1)
+    yield step("prctl", "no program of the jail may look into PID 1", flags=("PR_SET_DUMPABLE",), value=0)
+
+
+def names(spec: JailSpec) -> Iterator[Step]:
+    """Give the jail its name and its loopback."""
+    if spec.level >= Level.JAIL:
+        yield step("sethostname", "the jail's own name", text=spec.hostname.encode())
+    if spec.net is False:
+        yield step("loopback", "programs expect to reach themselves at 127.0.0.1")
+
+
+def drop(spec: JailSpec) -> Iterator[Step]:
+    """Bound what any program can ever have; last, because PID 1 needed the rest until here."""
+    sandbox = spec.level >= Level.SANDBOX
+    keep = () if sandbox else SUPERUSER + (("CAP_NET_ADMIN",) if spec.net is False else ())
+    why = "no program can ever have a capability" if sandbox else "the superuser of a jail, no more"
+    yield step("cap_bound", why, value=keep)
+    if sandbox:
+        yield step("prctl", "no exec can raise a privilege", flags=("PR_SET_NO_NEW_PRIVS",), value=1)

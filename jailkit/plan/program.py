@@ -1,0 +1,173 @@
+"""A `Command` in one jail, decided: who runs it, where, with which variables and limits, looked up under which names."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import attrs
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan.compile import refuse_unsupported_limits
+from jailkit.plan.facts import Host
+from jailkit.plan.plan import Plan
+from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
+
+__all__ = ["Program", "prepare", "prepare_open"]
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UMASK = 0o022
+_RLIMITS = (
+    ("cpu_seconds", "RLIMIT_CPU"),
+    ("processes", "RLIMIT_NPROC"),
+    ("open_files", "RLIMIT_NOFILE"),
+    ("file_size", "RLIMIT_FSIZE"),
+    ("stack", "RLIMIT_STACK"),
+    ("core", "RLIMIT_CORE"),
+    ("address_space", "RLIMIT_AS"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Program:
+    """What PID 1 is asked to start, and what the host watches.
+
+    Attributes:
+        flags: Names of ``enum jk_request_flag``.
+        uid: User id in the jail.
+        gid: Group id in the jail.
+        groups: Supplementary groups.
+        umask: Its file mode mask.
+        rlimits: Names, soft and hard limits.
+        candidates: Paths to try, the first that can be run wins.
+        argv: The program and its arguments.
+        env: Its variables, as NAME=value.
+        cwd: Where it starts.
+        cpu_seconds: Processor time that its limit allows, or inf.
+        wall_seconds: Time that it may take, or inf.
+        output: Bytes that it may write to stdout and stderr together, or inf.
+        open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
+    """
+
+    flags: tuple[str, ...]
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    umask: int
+    rlimits: tuple[tuple[str, int, int], ...]
+    candidates: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    env: tuple[bytes, ...]
+    cwd: bytes
+    cpu_seconds: float
+    wall_seconds: float
+    output: float
+    open_flags: tuple[str, ...] = ()
+
+
+def prepare(command: Command, spec: JailSpec, plan: Plan, host: Host, *, alone: bool = False, watched: bool = False) -> Program:
+    """Decide a command.
+
+    Args:
+        command: What is asked for.
+        spec: The jail's spec, which gives what the command leaves open.
+        plan: The jail's plan.
+        host: The facts of the host.
+        alone: The jail ends with this program.
+        watched: An exec pipe comes with the request.
+
+    Raises:
+        UnsupportedError: The jail has no such user, or this host cannot give one of the limits.
+    """
+    refuse_unsupported_limits(command.limits)
+    user = command.user or spec.effective_user
+    _check_user(user, plan)
+    limits = command.limits.over(spec.effective_limits)
+    named = {*command.limits.named(), *spec.limits.named()}
+    env = _environment(command, spec, plan, user)
+    flags = {
+        "JK_RUN_ALONE": alone,
+        "JK_RUN_DETACH": command.detach,
+        "JK_RUN_KEEP_CAPS": user.uid == 0 and spec.level < Level.SANDBOX,
+        "JK_RUN_EXEC_PIPE": watched,
+        "JK_RUN_SETGROUPS": plan.ids.setgroups,
+    }
+    return Program(
+        flags=tuple(name for name, wanted in flags.items() if wanted),
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        umask=_UMASK,
+        rlimits=_rlimits(limits, named, plan, host),
+        candidates=_candidates(command.argv[0], env.get("PATH", _PATH)),
+        argv=command.argv,
+        env=tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
+        cwd=os.fsencode(command.cwd or plan.cwd),
+        cpu_seconds=limits.cpu_seconds or UNLIMITED,
+        wall_seconds=limits.wall_seconds or UNLIMITED,
+        output=limits.output if limits.output is not None else UNLIMITED,
+    )
+
+
+def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSpec, plan: Plan, host: Host) -> Program:
+    """Decide the opening of a file by the jail's user; `mode` is for one that is made."""
+    opening = prepare(Command([path]), spec, plan, host)
+    flags = (*opening.flags, "JK_RUN_OPEN")
+    # O_NONBLOCK: a fifo without a reader is an error, not a wait.
+    open_flags = (*open_flags, "O_NONBLOCK", "O_NOCTTY")
+    return attrs.evolve(
+        opening, flags=flags, umask=0o777 & ~mode, open_flags=open_flags, candidates=opening.argv, cwd=b"/"
+    )
+
+
+def _check_user(user: User, plan: Plan) -> None:
+    groups = [user.gid, *user.groups]
+    if not plan.ids.has_uid(user.uid) or not all(plan.ids.has_gid(gid) for gid in groups):
+        raise UnsupportedError(
+            f"user {user.uid} with groups {groups}",
+            f"the ids of this jail are {plan.ids.source!r}: {plan.ids.uids}",
+            "name this user when the jail is made, run as root, or use level JAIL with a range in /etc/subuid",
+        )
+    if user.groups and not plan.ids.setgroups:
+        raise UnsupportedError("supplementary groups", "an ordinary user's one-id map forbids setgroups(2)", "run as root")
+    if len(user.groups) > 32:
+        raise UnsupportedError("more than 32 supplementary groups", "a request has room for 32", "name fewer groups")
+
+
+def _environment(command: Command, spec: JailSpec, plan: Plan, user: User) -> dict[str, str]:
+    """Nothing is inherited: a clean set, then the jail's variables, then the command's."""
+    home = plan.home if user.uid == spec.effective_user.uid else user.home
+    base = {"PATH": _PATH, "HOME": home, "USER": user.name, "LOGNAME": user.name, "LANG": "C.UTF-8"}
+    return {**base, **dict(spec.env), **dict(command.env)}
+
+
+def _candidates(name: bytes, path: str) -> tuple[bytes, ...]:
+    """Where a program is looked for, as execvp(3) does."""
+    if b"/" in name:
+        return (name,)
+    # An empty entry of PATH means the working directory; a jail does not look there by accident.
+    return tuple(os.fsencode(directory) + b"/" + name for directory in path.split(":") if directory) or (name,)
+
+
+def _rlimits(limits: Limits, named: set[str], plan: Plan, host: Host) -> tuple[tuple[str, int, int], ...]:
+    hard_limits = dict(host.hard_limits)
+    return tuple(
+        _rlimit(field, name, getattr(limits, field), field in named, plan, hard_limits.get(name, -1))
+        for field, name in _RLIMITS
+        if getattr(limits, field) != UNLIMITED
+    )
+
+
+def _rlimit(field: str, name: str, amount: float, asked: bool, plan: Plan, most: int) -> tuple[str, int, int]:
+    soft = math.ceil(amount)
+    if field == "processes" and plan.ids.source == "one":
+        soft += 1  # PID 1 of the jail has the same id and counts
+    if most >= 0 and soft > most:
+        if asked:
+            raise UnsupportedError(
+                f"limits.{field}={amount}", f"the hard {name} of this process is {most}", f"raise it, or ask for at most {most}"
+            )
+        soft = most
+    # SIGXCPU at the soft limit can be caught, so the hard one is a second later.
+    hard = min(soft + 1, most) if field == "cpu_seconds" and most >= 0 else soft + (field == "cpu_seconds")
+    return name, soft, hard

@@ -1,0 +1,172 @@
+"""The jail's tree of files: one tmpfs that holds everything private, and the root in one of four ways.
+
+The tmpfs ("base") is attached somewhere in the old root, which goes away with it, and holds these directories:
+
+    tree     where the jail's root is attached
+    tmp home shm dev files    what the jail sees as /tmp, home, /dev/shm, /dev and generated files
+    lower upper work          an overlay, where the root is a directory of the caller that must not be written to
+
+Being one file system, it bounds all that the jail can write at once (`Limits.disk`), and it goes with the jail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan.etc import generated_files
+from jailkit.plan.facts import Host
+from jailkit.plan.identity import id_map
+from jailkit.plan.steps import Step, file_system, step
+from jailkit.spec import JailSpec
+
+__all__ = ["ROOT", "base", "clone_of_base", "enter", "open_root", "private_directories", "root_tree", "seal"]
+
+ROOT = "root"
+"""The descriptor of the jail's root."""
+
+CLOSED = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV")
+READ_ONLY = ("MOUNT_ATTR_RDONLY", *CLOSED)
+
+
+def base(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Make the tmpfs that holds everything private to the jail."""
+    yield step("propagation", "no mount of the jail may show up on the host", path="/", value=("MS_PRIVATE",))
+    options: tuple[tuple[str, str], ...] = (("mode", "0755"),)
+    disk = spec.effective_limits.disk
+    assert disk is not None  # noqa: S101 - effective_limits has no None
+    if disk != math.inf:
+        # An inode costs about a KiB of kernel memory, whatever is in it.
+        options += (("size", str(disk)), ("nr_inodes", str(max(4096, int(disk) // 8192))))
+    yield from file_system(
+        "tmpfs", "all that the jail can write without being asked, in one bound", slot="base", options=options, attributes=CLOSED
+    )
+    # Not on "/": pivot_root(2) would then leave two file systems over the new root, and detaching takes one away.
+    yield step("attach", "anywhere: it goes away with the old root", slot="base", path=host.staging)
+    yield step("mkdir", "where the jail's root is attached", at="base", path="tree", value=0o755)
+    yield step("mkdir", "generated files, to be bound where they belong", at="base", path="files", value=0o755)
+
+
+def open_root(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Take hold of the caller's root directory, once; from here on it is a descriptor."""
+    if spec.root is None:
+        return
+    # Mounts below the directory come along for an ordinary user because the kernel does not let him look under
+    # them, and not for root, because an idmapped mount is made of one file system.
+    slot = ROOT if spec.writable == "yes" else "source"
+    flags: tuple[str, ...] = ("OPEN_TREE_CLONE",) if host.id_area else ("OPEN_TREE_CLONE", "AT_RECURSIVE")
+    yield step("open_tree", "the directory that becomes the root", slot=slot, path=spec.root, flags=flags)
+    if host.id_area and _idmapped(spec, host):
+        whole = ((0, 0, host.id_area.slice, True),)
+        yield step("userns", "ids for the mount of the root", slot="source.ids", text=id_map(whole) * 2)
+        yield step(
+            "setattr",
+            "what is root's on disk is the jail root's inside, and the other way round",
+            slot=slot,
+            at="source.ids",
+            value=("MOUNT_ATTR_IDMAP",),
+        )
+
+
+def _idmapped(spec: JailSpec, host: Host) -> bool:
+    if spec.root in host.idmapped:
+        return True
+    if spec.writable == "yes":
+        raise UnsupportedError(
+            f'writable="yes" for {spec.root}',
+            "its file system has no idmapped mounts, so that files would be left with ids of the jail",
+            'use writable="ephemeral" and copy results out, or keep the root on ext4, xfs, btrfs or tmpfs',
+        )
+    return False
+
+
+def root_tree(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Attach the jail's root at base/tree."""
+    if spec.root is None:
+        yield from _host_view(host)
+    elif spec.writable == "yes":
+        yield step("setattr", "a root of the caller carries no set-id programs and no devices", slot=ROOT, value=CLOSED)
+        yield step("attach", "the caller's directory itself is the root", slot=ROOT, at="base", path="tree")
+    else:
+        yield from _overlay()
+
+
+def _host_view(host: Host) -> Iterator[Step]:
+    yield from clone_of_base("tree", ROOT, "an empty root, not writable in the end, over the bounded tmpfs")
+    yield step("attach", "the root of the jail", slot=ROOT, at="base", path="tree")
+    for name, link in (("usr", ""), *host.system):
+        if link:
+            yield step("symlink", f"as on the host: /{name} is /{link}", at=ROOT, path=name, text=link.encode())
+        else:
+            yield from _read_only_view(f"/{name}", "the host's programs and libraries, for reading")
+    yield step("mkdir", "generated below", at=ROOT, path="etc", value=0o755)
+    for name in host.etc:
+        yield from _read_only_view(f"/etc/{name}", "programs below /usr need it to run")
+
+
+def _read_only_view(path: str, why: str) -> Iterator[Step]:
+    slot = f"host:{path}"
+    flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
+    yield step("open_tree", why, slot=slot, path=path, flags=flags, optional=True)
+    yield step("setattr", "nothing below it can be changed or raise a privilege", slot=slot, flags=("AT_RECURSIVE",), value=READ_ONLY)
+    yield step("target", "a mount point", slot=slot, at=ROOT, path=path[1:])
+    yield step("attach", why, slot=slot, at=ROOT, path=path[1:])
+
+
+def _overlay() -> Iterator[Step]:
+    yield step("setattr", "the caller's directory is never written to", slot="source", flags=("AT_RECURSIVE",), value=READ_ONLY)
+    for name in ("lower", "upper", "work"):
+        yield step("mkdir", "a layer of the overlay", at="base", path=name, value=0o755)
+    yield step("attach", "the lower layer", slot="source", at="base", path="lower")
+    yield step("fchdir", "layers are named by relative paths: no path of the host in the jail's mount table", slot="base")
+    # userxattr: an ordinary user cannot set trusted.* attributes. Where the upper file system has no user.* either
+    # (tmpfs before Linux 6.6), the kernel does without, at the price of EIO for a directory that was removed and
+    # made again over one of the lower layer.
+    options = (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"), ("userxattr", ""))
+    yield from file_system(
+        "overlay", "mount points and writes go to the tmpfs, not to the caller's directory", slot=ROOT, options=options, attributes=CLOSED
+    )
+    yield step("attach", "the root of the jail", slot=ROOT, at="base", path="tree")
+
+
+def clone_of_base(directory: str, slot: str, why: str) -> Iterator[Step]:
+    """Take a directory of the base tmpfs as a mount of its own."""
+    yield step("open_tree", why, slot=slot, at="base", path=directory, flags=("OPEN_TREE_CLONE",))
+
+
+def private_directories(spec: JailSpec, home: str) -> Iterator[Step]:
+    """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks."""
+    taken = {mount.target for mount in spec.mounts}
+    if spec.writable == "yes":
+        return  # the caller's directory is the caller's in every part
+    user = spec.effective_user
+    for target, name, mode in (("/tmp", "tmp", 0o1777), (home, "home", 0o755)):  # noqa: S108 - the jail's own
+        if target in taken:
+            continue
+        yield step("mkdir", f"behind {target}", at="base", path=name, value=mode)
+        if name == "home":
+            yield step("chown", "the user's own", at="base", path=name, flags=user.gid, value=user.uid)
+        slot = f"private:{name}"
+        yield from clone_of_base(name, slot, f"a private {target}")
+        yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
+        yield step("attach", f"a private {target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=target[1:])
+    for name, text in generated_files(spec):
+        if f"/etc/{name}" not in taken:
+            yield step("file", "names resolve without asking anybody", at=ROOT, path=f"etc/{name}", text=text, value=0o644, keep=True)
+    if spec.net == "host":
+        yield from _read_only_view("/etc/resolv.conf", "the host's network, the host's resolver")
+
+
+def seal(spec: JailSpec) -> Iterator[Step]:
+    """Make the root read-only where it is to be, now that every mount point in it exists."""
+    if spec.writable == "no":
+        yield step("setattr", 'writable="no": the root itself is read-only', slot=ROOT, value=("MOUNT_ATTR_RDONLY",))
+
+
+def enter() -> Iterator[Step]:
+    """Make the new root the root, and let go of the host's."""
+    yield step("fchdir", "pivot_root(2) below names both roots by the current directory", slot=ROOT)
+    yield step("pivot_root", "the host's tree is no longer the root of anything here")
+    yield step("umount", "the host's tree leaves the namespace, with everything in it", path=".", flags=("MNT_DETACH",))
+    yield step("chdir", "start inside", path="/")

@@ -1,0 +1,120 @@
+"""What a program did: `Result`, `Usage`, `ExitReason`."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from typing import Generic, TypeVar
+
+import attrs
+
+from jailkit._errors import ExitError
+from jailkit.plan import Protection
+
+__all__ = ["ExitReason", "Output", "Result", "Usage"]
+
+Output = TypeVar("Output", bytes, str)
+
+
+class ExitReason(enum.Enum):
+    """Why a program is no longer running. Decided on the host; nothing that the program says counts.
+
+    When several things are true, the first in this order is the reason: what the host did (OUTPUT, WALL_TIME, KILLED),
+    then what the kernel did for a limit (CPU_TIME), then how the program itself ended (SIGNALED, EXITED).
+    """
+
+    EXITED = "exited"
+    """It ended by itself, with whatever exit code."""
+    SIGNALED = "signaled"
+    """A signal ended it, which it, another program of the jail, or the kernel for a fault of its own had sent."""
+    WALL_TIME = "wall time"
+    """It did not end within ``timeout`` or `Limits.wall_seconds`; it and all it had started was killed."""
+    CPU_TIME = "cpu time"
+    """It used up `Limits.cpu_seconds`."""
+    MEMORY = "memory"
+    """It used up `Limits.memory`. Not given by this version, which has no control groups."""
+    OUTPUT = "output"
+    """It wrote more than `Limits.output` bytes to stdout and stderr, and was killed."""
+    DISK = "disk"
+    """It used up `Limits.disk`. Not given by this version: the program sees ENOSPC and ends as it likes."""
+    KILLED = "killed"
+    """The caller killed it: `Process.kill`, or the jail was closed."""
+    LOST = "lost"
+    """The jail ended under it: PID 1 of the jail was killed from outside. How the program ended is not known."""
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What a program used. Measured by the kernel and by the host's clock.
+
+    Attributes:
+        cpu_user: Seconds in user mode, of the program and of the children it waited for (wait4(2)).
+        cpu_system: The same, in the kernel.
+        wall: Seconds from the request to the report of the end, by the host's monotonic clock.
+        memory_peak: Bytes, or None where nobody measured it.
+        memory_source: What `memory_peak` is: ``maxrss`` is the largest resident size that a single process
+            of the program reached, not the sum.
+        processes_peak: None: needs control groups.
+    """
+
+    cpu_user: float
+    cpu_system: float
+    wall: float
+    memory_peak: int | None
+    memory_source: str
+    processes_peak: int | None = None
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time, user and system."""
+        return self.cpu_user + self.cpu_system
+
+
+@attrs.frozen(kw_only=True)
+class Result(Generic[Output]):
+    """How a program ended and what it wrote.
+
+    Attributes:
+        argv: The program and its arguments.
+        returncode: Its exit code, or the negative number of the signal that ended it, as in `subprocess`.
+        reason: Why it ended, see `ExitReason`.
+        stdout: What it wrote, as far as `Limits.output` goes: more than that is cut in the middle. Empty when stdout
+            was not captured. Bytes, or str with ``text=True`` (UTF-8, undecodable bytes as ``\\ufffd``).
+        stderr: The same.
+        truncated: Whether something was cut from `stdout` or `stderr`.
+        usage: What it used.
+        isolation: The protections of its jail, and whether each was in force.
+    """
+
+    argv: tuple[bytes, ...]
+    returncode: int
+    reason: ExitReason
+    stdout: Output
+    stderr: Output
+    truncated: bool
+    usage: Usage
+    isolation: tuple[Protection, ...] = attrs.field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with exit code 0."""
+        return self.reason is ExitReason.EXITED and self.returncode == 0
+
+    @property
+    def signal(self) -> signal.Signals | None:
+        """The signal that ended it, or None."""
+        return signal.Signals(-self.returncode) if self.returncode < 0 else None
+
+    def check(self) -> Result[Output]:
+        """Return this result if it is `ok`.
+
+        Raises:
+            ExitError: It is not; the error carries this result.
+        """
+        if not self.ok:
+            raise ExitError(self)
+        return self
+
+    def __str__(self) -> str:
+        how = f"exit code {self.returncode}" if self.signal is None else f"signal {self.signal.name}"
+        return f"{self.reason.value} ({how}) after {self.usage.wall:.3f} s"

@@ -1,0 +1,57 @@
+"""From what the kernel and the clock say to a `Result`."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from jailkit._native import Report
+from jailkit.plan import Protection
+from jailkit.process.result import ExitReason, Output, Result, Usage
+
+__all__ = ["judge"]
+
+# RLIMIT_CPU counts in whole seconds and is looked at on each tick: what was used may lie a little below.
+_CPU_SLACK = 0.1
+
+
+def judge(
+    report: Report | None,
+    *,
+    argv: tuple[bytes, ...],
+    output: tuple[Output, Output],
+    truncated: bool,
+    host_verdict: ExitReason | None,
+    cpu_seconds: float,
+    wall: float,
+    isolation: tuple[Protection, ...],
+) -> Result[Output]:
+    """Decide how a program ended. Without a report, PID 1 was killed, and the program with it."""
+    returncode = os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
+    used = (report.user_us + report.system_us) / 1e6 if report else 0.0
+    reason = host_verdict or _own_end(report, returncode, used, cpu_seconds)
+    return Result(
+        argv=argv,
+        returncode=returncode,
+        reason=reason,
+        stdout=output[0],
+        stderr=output[1],
+        truncated=truncated,
+        usage=Usage(
+            cpu_user=report.user_us / 1e6 if report else 0.0,
+            cpu_system=report.system_us / 1e6 if report else 0.0,
+            wall=wall,
+            memory_peak=report.max_rss_kib * 1024 if report else None,
+            memory_source="maxrss" if report else "not known: PID 1 was killed",
+        ),
+        isolation=isolation,
+    )
+
+
+def _own_end(report: Report | None, returncode: int, used: float, cpu_seconds: float) -> ExitReason:
+    if report is None:
+        return ExitReason.LOST
+    # A program may send itself SIGXCPU: only with the time used up is it the limit's.
+    if returncode in (-signal.SIGXCPU, -signal.SIGKILL) and used >= cpu_seconds - _CPU_SLACK:
+        return ExitReason.CPU_TIME
+    return ExitReason.SIGNALED if returncode < 0 else ExitReason.EXITED

@@ -1,0 +1,32 @@
+"""What is wanted: frozen values, checked at construction, without any knowledge of the host."""
+
+from __future__ import annotations
+
+from jailkit.spec.command import Command
+from jailkit.spec.jail import JailSpec, Net, Writable
+from jailkit.spec.level import Level
+from jailkit.spec.limits import Limits
+from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
+from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
+from jailkit.spec.user import User
+
+__all__ = [
+    "UNLIMITED",
+    "Bind",
+    "Command",
+    "Dev",
+    "File",
+    "GiB",
+    "JailSpec",
+    "KiB",
+    "Level",
+    "Limits",
+    "MiB",
+    "Mount",
+    "Net",
+    "Proc",
+    "Symlink",
+    "Tmpfs",
+    "User",
+    "Writable",
+]

@@ -1,0 +1,144 @@
+"""The whole request for a jail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, cast
+
+import attrs
+
+from jailkit.spec import _validate as check
+from jailkit.spec.level import Level
+from jailkit.spec.limits import Limits, is_limits
+from jailkit.spec.mounts import Mount
+from jailkit.spec.user import User, optional_user
+
+__all__ = ["JailSpec", "Net", "Writable"]
+
+Net = bool | Literal["host"]
+Writable = Literal["no", "ephemeral", "yes"]
+
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_HOST_NAME_MAX = 64
+"""Bytes, see sethostname(2)."""
+
+_ORDINARY_USER = User(1000)
+_SUPERUSER = User(0)
+
+
+def _level(value: Level | str) -> Level:
+    return Level.of(value)
+
+
+def _mounts(value: Iterable[Mount]) -> tuple[Mount, ...]:
+    return cast("tuple[Mount, ...]", check.as_tuple(value))
+
+
+def _check_net(instance: object, attribute: Any, value: Any) -> None:
+    # Not "in (False, True, 'host')": 0 and 1 compare equal to the bools.
+    if not isinstance(value, bool) and value != "host":
+        raise check.refuse(instance, attribute, value, 'False, True or "host"')
+
+
+def _check_writable(instance: JailSpec, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or value not in ("no", "ephemeral", "yes"):
+        raise check.refuse(instance, attribute, value, '"no", "ephemeral" or "yes"')
+    if value == "yes" and instance.root is None:
+        words = '"no" or "ephemeral" while root is None, since that is the host\'s own system'
+        raise check.refuse(instance, attribute, value, words)
+
+
+def _check_hostname(instance: object, attribute: Any, value: Any) -> None:
+    ok = isinstance(value, str) and len(value) <= _HOST_NAME_MAX
+    if not ok or not all(_LABEL.fullmatch(label) for label in cast("str", value).split(".")):
+        words = "at most 64 bytes of labels joined by dots, each 1-63 of A-Z a-z 0-9 and inner -"
+        raise check.refuse(instance, attribute, value, words)
+
+
+def _check_mounts(instance: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, tuple):
+        raise check.refuse(instance, attribute, value, "an iterable of mounts")
+    targets = set()
+    for mount in value:
+        if not isinstance(mount, Mount):
+            raise check.refuse(instance, attribute, mount, "Bind, Tmpfs, Proc, Dev, Symlink, File")
+        if mount.target in targets:
+            raise check.refuse(instance, attribute, mount.target, "each target once")
+        targets.add(mount.target)
+
+
+@attrs.frozen
+class JailSpec:
+    """What a jail shall be; says nothing about how, and knows no fact of any host.
+
+    Specs are immutable, hashable and comparable. Everything but `root` is keyword-only.
+
+    Attributes:
+        root: The directory that becomes ``/`` of the jail, absolute. Default: None, a
+            read-only view of the host's own ``/usr``, ``/bin``, ``/lib*`` and a minimal
+            ``/etc``. Programs of the jail read all of it that their user may read.
+        level: How far the jail is cut off: a `Level` or its name. Default: SANDBOX.
+        net: False (own stack, loopback alone), True (own stack with a way out) or ``"host"``
+            (the host's stack). Default: False. True and ``"host"`` do not filter: the jail
+            reaches whatever the host reaches, services on the local network included.
+        writable: What happens to writes in the root: ``"no"`` (refused), ``"ephemeral"`` (kept
+            in a layer of `Limits.disk` bytes that goes with the jail) or ``"yes"`` (they are
+            real and stay; needs a `root`). Default: ``"no"``. Binds have a switch of their own.
+        mounts: What else is in the jail; each target once. Default: none.
+        hostname: Name of the jail, as RFC 1123, at most 64 bytes. Default: ``jail``. At level
+            CHROOT the host's name stays.
+        user: Who runs programs: a uid of the jail, a `User`, or None, see `effective_user`.
+        limits: Bounds on resources, see `Limits` and `effective_limits`.
+        env: The environment of every program, a mapping or pairs; kept as pairs sorted by
+            name. Default: empty, nothing is inherited from the host. Readable by every
+            program in the jail: not a place for secrets.
+        cwd: Directory in which programs start, absolute, in the jail. Default: None.
+        seccomp: The system call filter: True asks for it by name (`UnsupportedError` where
+            it cannot be had), False switches it off, None is the default of the level.
+        landlock: The Landlock rules, as `seccomp`.
+
+    Raises:
+        SpecError: A field has a wrong type or value; two mounts have one target; ``writable``
+            is ``"yes"`` without a root.
+
+    >>> spec = JailSpec("/srv/rootfs", level="jail", env={"LANG": "C"})
+    >>> spec.level, spec.effective_user.uid
+    (<Level.JAIL: 2>, 0)
+    """
+
+    root: str | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(check.clean_path),
+        validator=attrs.validators.optional(check.absolute_path),
+    )
+    level: Level = attrs.field(default=Level.SANDBOX, kw_only=True, converter=_level)
+    net: Net = attrs.field(default=False, kw_only=True, validator=_check_net)
+    writable: Writable = attrs.field(default="no", kw_only=True, validator=_check_writable)
+    mounts: tuple[Mount, ...] = attrs.field(default=(), kw_only=True, converter=_mounts, validator=_check_mounts)
+    hostname: str = attrs.field(default="jail", kw_only=True, validator=_check_hostname)
+    user: User | None = attrs.field(default=None, kw_only=True, converter=optional_user)
+    limits: Limits = attrs.field(default=Limits(), kw_only=True, validator=is_limits)
+    env: tuple[tuple[str, str], ...] = attrs.field(
+        default=(), kw_only=True, converter=check.clean_env, validator=check.environment
+    )
+    cwd: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=attrs.converters.optional(check.clean_path),
+        validator=attrs.validators.optional(check.absolute_path),
+    )
+    seccomp: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+    landlock: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+
+    @property
+    def effective_user(self) -> User:
+        """The user asked for; else uid 1000 at SANDBOX and the jail's superuser below it."""
+        if self.user is not None:
+            return self.user
+        return _ORDINARY_USER if self.level >= Level.SANDBOX else _SUPERUSER
+
+    @property
+    def effective_limits(self) -> Limits:
+        """The limits asked for over those of the level; no field of it is None."""
+        return self.limits.over(Limits.default(self.level))
