@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,11 +71,11 @@ class Canary:
             "HOST_SOCKET": str(self._home / "socket"),
         }
 
-    def findings(self, outputs: Sequence[bytes] = ()) -> list[str]:
+    def findings(self, outputs: Mapping[str, bytes]) -> list[str]:
         """Say in words what got out of a jail or outlived one.
 
         Args:
-            outputs: all that the jailed programs printed, searched for the secret.
+            outputs: all that each jailed program printed, by its name; searched for the secret.
 
         Returns:
             One line for each finding; an empty list when the host is as it was.
@@ -88,7 +88,9 @@ class Canary:
         ]
         reached = [f"a program reached the host by {name}" for name in self._sockets if self._rang(name)]
         secret = self._secret.read_bytes().strip()
-        told = [f"the host's secret is in output {index}" for index, text in enumerate(outputs) if secret in text]
+        told = [
+            f"the host's secret is in the output of {program}" for program, text in outputs.items() if secret in text
+        ]
         return left + reached + told
 
     def _rang(self, name: str) -> bool:

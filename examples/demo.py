@@ -13,44 +13,55 @@ process, so a program with 64 processes may take 64 times as much.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
-import signal
 import sys
+import textwrap
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from canary import Canary
 
 import jailkit
-from jailkit import ExitReason, File, GiB, Jail, Limits, MiB, Result, Tmpfs
+from jailkit import ExitReason, File, GiB, Jail, Limits, MiB, Protection, Result, Tmpfs
 
 SUBMISSIONS = Path(__file__).resolve().parent / "submissions"
 
 #: A submission gets this much. Limits belong to the jail: nothing a program does can raise them.
 RUN_LIMITS = Limits(
+    wall_seconds=2,
     cpu_seconds=1,
     processes=64,
-    address_space=512 * MiB,
+    address_space=256 * MiB,
     file_size=8 * MiB,
     disk=32 * MiB,
     output=1 * MiB,
 )
-RUN_TIMEOUT = 2.0
 
 #: Compilers are larger than what they compile, and source text is hostile too: templates and includes
 #: keep a compiler busy for hours, and `#include "/etc/shadow"` prints the file as an error message.
-BUILD_LIMITS = Limits(cpu_seconds=10, processes=64, address_space=2 * GiB, disk=64 * MiB, output=1 * MiB)
-BUILD_TIMEOUT = 20.0
-COMPILER = ("gcc", "-O2", "-std=c17", "-pthread", "-o", "/tmp/main", "/tmp/main.c")
+PROGRAM_SIZE = 8 * MiB
+BUILD_LIMITS = Limits(
+    wall_seconds=20,
+    cpu_seconds=10,
+    processes=64,
+    address_space=2 * GiB,
+    file_size=PROGRAM_SIZE,
+    disk=64 * MiB,
+    output=1 * MiB,
+)
+COMPILER = ("gcc", "-O2", "-std=c17", "-pthread", "-o", "main", "main.c")
+
+#: The table is as wide as this, in columns.
+WIDTH = 120
 
 VERDICTS = {
+    ExitReason.SIGNALED: "crashed",
     ExitReason.WALL_TIME: "time limit",
-    ExitReason.CPU_TIME: "processor time limit",
+    ExitReason.CPU_TIME: "cpu time limit",
     ExitReason.MEMORY: "memory limit",
     ExitReason.OUTPUT: "output limit",
     ExitReason.DISK: "disk limit",
@@ -59,30 +70,49 @@ VERDICTS = {
 }
 
 ALL_IS_WELL = "The host is as it was: no process, mount, descriptor, file or message got out."
+LEGEND = "cpu: of the program and of the children it waited for. peak: of its largest process. !: not as expected."
 
 
 class CompileError(Exception):
     """The compiler refused the source, or did not survive it; `result` has what it said."""
 
-    def __init__(self, result: Result) -> None:
-        super().__init__("the compiler failed")
+    def __init__(self, result: Result[bytes]) -> None:
+        super().__init__(f"compiler: {result}")
         self.result = result
 
 
-@dataclass(frozen=True)
+@attrs.frozen(kw_only=True)
 class Row:
-    """One line of the table, and one object of `--json`. Times are seconds, memory is bytes."""
+    """One line of the table, and one object of `--json`."""
 
     program: str
+    as_expected: bool
     verdict: str
     reason: str
     returncode: int
-    happened: str
-    cpu: float
-    wall: float
-    memory_peak: int | None
+    signal: str | None
+    summary: str
+    cpu_seconds: float
+    wall_seconds: float
+    memory_peak_bytes: int | None
     output: str
-    as_expected: bool
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What the table says of it, in the order of the columns."""
+        return (
+            f"{' ' if self.as_expected else '!'} {self.program}",
+            self.verdict,
+            self.signal or f"exit code {self.returncode}",
+            f"{self.cpu_seconds:.3f}",
+            f"{self.wall_seconds:.3f}",
+            "-" if self.memory_peak_bytes is None else f"{self.memory_peak_bytes / MiB:.1f}",
+            self.output,
+        )
+
+
+HEAD = ("  program", "verdict", "ended by", "cpu s", "wall s", "peak MiB", "first line of output")
+NUMBERS = {"cpu s", "wall s", "peak MiB"}
 
 
 def compile_c(source: bytes) -> bytes:
@@ -93,16 +123,22 @@ def compile_c(source: bytes) -> bytes:
     Raises:
         CompileError: there is no executable.
     """
-    with Jail(limits=BUILD_LIMITS) as jail:
+    # The C locale: messages in ASCII and in English, whatever the language of the host.
+    with Jail(limits=BUILD_LIMITS, cwd="/tmp", env={"LC_ALL": "C"}) as jail:
         jail.put(source, "/tmp/main.c")
-        result = jail.run(COMPILER, timeout=BUILD_TIMEOUT)
+        result = jail.run(COMPILER)
         if not result.ok:
             raise CompileError(result)
-        return jail.get("/tmp/main", max_bytes=8 * MiB)
+        return jail.get("/tmp/main", max_bytes=PROGRAM_SIZE)
 
 
-def run_submission(path: Path, stdin: bytes, env: dict[str, str]) -> Result:
-    """Run one submission in a fresh jail: its own file read-only, `/box` and `/tmp` to write to, no network.
+def run_jailed(argv: Sequence[str], *files: File, stdin: bytes = b"", env: Mapping[str, str] = {}) -> Result[bytes]:
+    """Run one program in a fresh jail: `files` read-only, `/box` and `/tmp` to write to, no network."""
+    return jailkit.run(argv, mounts=(*files, Tmpfs("/box")), cwd="/box", env=env, limits=RUN_LIMITS, input=stdin)
+
+
+def run_submission(path: Path, stdin: bytes, env: Mapping[str, str]) -> Result[bytes]:
+    """Compile a submission where its language needs that, and run it.
 
     Raises:
         CompileError: it is a C program, and gcc cannot make an executable of it.
@@ -112,57 +148,42 @@ def run_submission(path: Path, stdin: bytes, env: dict[str, str]) -> Result:
         program, argv = File("/submission/main", compile_c(source), mode=0o755), ["/submission/main"]
     else:
         program, argv = File("/submission/main.py", source), ["python3", "/submission/main.py"]
-    return jailkit.run(
-        argv,
-        mounts=(program, Tmpfs("/box")),
-        cwd="/box",
-        env=env,
-        limits=RUN_LIMITS,
-        input=stdin,
-        timeout=RUN_TIMEOUT,
-    )
+    return run_jailed(argv, program, stdin=stdin, env=env)
 
 
-def verdict_of(result: Result, answer: bytes) -> str:
+def verdict_of(result: Result[bytes], answer: bytes) -> str:
     """Say in words how a submission did. The facts are the jail's; of the program only the answer counts."""
-    if result.reason is ExitReason.EXITED:
-        if result.returncode != 0:
-            return "runtime error"
-        return "accepted" if result.stdout.split() == answer.split() else "wrong answer"
-    if result.reason is ExitReason.SIGNALED:
-        return f"crashed by {signal_name(-result.returncode)}"
-    return VERDICTS[result.reason]
+    if result.reason is not ExitReason.EXITED:
+        return VERDICTS[result.reason]
+    if result.returncode != 0:
+        return "runtime error"
+    return "accepted" if result.stdout.split() == answer.split() else "wrong answer"
 
 
-def signal_name(number: int) -> str:
-    """The name of a signal; real-time signals, which have none, are numbered."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def what_happened(result: Result) -> str:
-    """The plain facts behind a verdict, as in `EXITED 0` or `WALL_TIME SIGKILL`."""
-    code = result.returncode
-    return f"{result.reason.name} {signal_name(-code) if code < 0 else code}"
-
-
-def first_line(result: Result, *, of_compiler: bool = False) -> str:
-    """The line of output that tells most: the first, or the last complaint when there is none.
+def first_line(result: Result[bytes], *, of_compiler: bool = False) -> str:
+    """The line of output that tells most: an error of a compiler, the first line, or else the last complaint.
 
     What a hostile program prints may steer a terminal, so all but plain ASCII is escaped, and it is short.
     """
     said, complained = result.stdout.splitlines(), result.stderr.splitlines()
-    if of_compiler:
-        line = next((line for line in complained if b"error" in line), b"")
-    else:
-        line = (said or complained[-1:] or [b""])[0]
-    text = line[:400].decode("ascii", "backslashreplace").replace("\N{DELETE}", r"\x7f")
-    return re.sub(r"[\x00-\x1f]", lambda found: f"\\x{ord(found[0]):02x}", text)[:160]
+    errors = [line for line in complained if b"error" in line] if of_compiler else []
+    line = (errors or said or complained[-1:] or [b""])[0]
+    text = line[:400].decode("ascii", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)[:160]
 
 
-def judge(path: Path, stdin: bytes, answer: bytes, expected: dict[str, Any], env: dict[str, str]) -> tuple[Row, Result]:
+def meets(expected: Mapping[str, Any], row: Row) -> bool:
+    """Whether an outcome is what `expected.toml` says."""
+    return (
+        row.verdict in expected["verdict"]
+        and row.signal in expected.get("signal", [row.signal])
+        and re.search(expected.get("output", ""), row.output) is not None
+    )
+
+
+def judge(
+    path: Path, stdin: bytes, answer: bytes, expected: Mapping[str, Any], env: Mapping[str, str]
+) -> tuple[Row, Result[bytes]]:
     """Compile, run and judge one submission, and compare the outcome with the expected one."""
     try:
         result = run_submission(path, stdin, env)
@@ -170,55 +191,61 @@ def judge(path: Path, stdin: bytes, answer: bytes, expected: dict[str, Any], env
         result, verdict = error.result, "compile error"
     else:
         verdict = verdict_of(result, answer)
-    output = first_line(result, of_compiler=verdict == "compile error")
     row = Row(
         program=path.name,
+        as_expected=False,
         verdict=verdict,
         reason=result.reason.name,
         returncode=result.returncode,
-        happened=what_happened(result),
-        cpu=round(result.usage.cpu, 3),
-        wall=round(result.usage.wall, 3),
-        memory_peak=result.usage.memory_peak,
-        output=output,
-        as_expected=verdict in expected["verdict"] and re.search(expected.get("output", ""), output) is not None,
+        signal=result.signal.name if result.signal else None,
+        summary=str(result),
+        cpu_seconds=round(result.usage.cpu, 3),
+        wall_seconds=round(result.usage.wall, 3),
+        memory_peak_bytes=result.usage.memory_peak,
+        output=first_line(result, of_compiler=verdict == "compile error"),
     )
-    return row, result
+    return attrs.evolve(row, as_expected=meets(expected, row)), result
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of it as fits and a mark that there is more."""
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def as_table(rows: Sequence[Row]) -> str:
     """Align the rows; a line that starts with `!` is an outcome that was not expected."""
-    head = ("  program", "verdict", "what happened", "cpu", "wall", "peak", "first line of output")
-    lines = [
-        (
-            f"{' ' if row.as_expected else '!'} {row.program}",
-            row.verdict,
-            row.happened,
-            f"{row.cpu:.2f} s",
-            f"{row.wall:.2f} s",
-            "-" if row.memory_peak is None else f"{row.memory_peak / MiB:.1f} MiB",
-            row.output[:72],
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
-    numbers = {3, 4, 5}
+    lines = [HEAD, *(row.cells for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    widths[-1] = WIDTH - sum(width + 2 for width in widths[:-1])
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if name in NUMBERS else shortened(cell, width).ljust(width)
+            for name, cell, width in zip(HEAD, line, widths, strict=True)
         ).rstrip()
-        for line in [head, *lines]
+        for line in lines
     )
 
 
-def protections(result: Result) -> str:
-    """What protects the host in these jails, and what does not yet."""
-    lines = []
-    for state in ("enforced", "degraded", "absent"):
-        names = [protection.name for protection in result.isolation if protection.state == state]
-        lines += [f"{state}: {', '.join(names)}"] if names else []
-    return "\n".join(lines)
+def complaints(rows: Sequence[Row], expected: Mapping[str, Any]) -> list[str]:
+    """Say of each outcome that was not expected what was, in full."""
+    return [
+        f'! {row.program}: {row.verdict}, {row.summary}; output "{row.output}"; expected {expected[row.program]}'
+        for row in rows
+        if not row.as_expected
+    ]
+
+
+def protections(isolation: Sequence[Protection]) -> str:
+    """What protects the host from these programs; of what is weak or missing also why."""
+    enforced = {each.name: each.fact for each in isolation if each.state == "enforced"}
+    listed = [("tier", enforced.pop("tier")), ("enforced", ", ".join(enforced))]
+    for state in ("degraded", "absent"):
+        listed += [(state, f"{each.name}: {each.fact}") for each in isolation if each.state == state]
+    return "\n".join(
+        line
+        for label, text in listed
+        for line in textwrap.wrap(text, WIDTH, initial_indent=f"{label:10}", subsequent_indent=" " * 10)
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -230,28 +257,41 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def expectations(folder: Path, programs: Sequence[str]) -> dict[str, Any]:
+    """Read what must become of the programs, of all when none is named; they are judged in the order returned."""
+    expected = tomllib.loads((folder / "expected.toml").read_text())
+    files = {path.name for path in folder.iterdir() if path.suffix in {".c", ".py"}}
+    if forgotten := sorted(files.union(programs) ^ expected.keys()):
+        sys.exit(f"{folder} and its expected.toml do not agree on {', '.join(forgotten)}")
+    return {name: expected[name] for name in programs or expected}
+
+
 def main() -> int:
     """Judge the submissions, print the outcome, and say by the exit code whether it is the expected one."""
     args = arguments()
     folder: Path = args.submissions
-    expected = tomllib.loads((folder / "expected.toml").read_text())
-    if forgotten := {path.name for path in folder.iterdir() if path.suffix in {".c", ".py"}} - expected.keys():
-        sys.exit(f"expected.toml does not say what must become of {', '.join(sorted(forgotten))}")
+    expected = expectations(folder, args.programs)
     stdin, answer = (folder / "input.txt").read_bytes(), (folder / "expected.txt").read_bytes()
     # What the library opens once and keeps is no leak; what grows with every jail is. So one jail comes first.
-    warm_up = jailkit.run(["true"]).check()
+    isolation = run_jailed(["true"]).check().isolation
     with Canary() as canary:
-        judged = [judge(folder / name, stdin, answer, expected[name], canary.env) for name in args.programs or expected]
-        findings = canary.findings([result.stdout + result.stderr for _, result in judged])
+        judged = [judge(folder / name, stdin, answer, entry, canary.env) for name, entry in expected.items()]
+        findings = canary.findings({row.program: result.stdout + result.stderr for row, result in judged})
     rows = [row for row, _ in judged]
-    ok = not findings and all(row.as_expected for row in rows)
+    wrong = complaints(rows, expected)
     if args.json:
-        print(json.dumps({"ok": ok, "rows": [dataclasses.asdict(row) for row in rows], "findings": findings}, indent=2))
+        report = {
+            "ok": not findings and not wrong,
+            "rows": [attrs.asdict(row) for row in rows],
+            "findings": findings,
+            "isolation": [attrs.asdict(protection) for protection in isolation],
+        }
+        print(json.dumps(report, indent=2))
     else:
-        print(protections(warm_up), as_table(rows), sep="\n\n", end="\n\n")
-        print(*(findings or [ALL_IS_WELL]), sep="\n")
-        print(f"{sum(row.as_expected for row in rows)} of {len(rows)} submissions ended as expected.")
-    return 0 if ok else 1
+        print(protections(isolation), as_table(rows), LEGEND, sep="\n\n", end="\n\n")
+        print(*(findings or [ALL_IS_WELL]), *wrong, sep="\n")
+        print(f"{len(rows) - len(wrong)} of {len(rows)} submissions ended as expected.")
+    return 1 if findings or wrong else 0
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import pwd
 import resource
 import shutil
-import socket
 
 from jailkit import _native
 from jailkit.plan import Host, IdArea, SubIds, id_map, step
 from jailkit.spec import Bind, JailSpec
 
-__all__ = ["claim_slice", "probe"]
+__all__ = ["probe"]
 
 # Above the ids that distributions, container engines and systemd use, below 2**31, where some programs go wrong.
 _AREA_FIRST = 0x7000_0000
@@ -22,7 +20,8 @@ _SLICE = 65536
 _AREA_COUNT = 4096
 
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
+_ETC = ("alternatives", "ld.so.cache")
+_PROBE_SECONDS = 10.0
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
 _RLIMITS = ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
 
@@ -142,7 +141,7 @@ def _has_idmapped_mounts(path: str, area: IdArea) -> bool:
     try:
         device = os.stat(path).st_dev
     except OSError:
-        return False  # the step that opens it says so, with its address
+        return True  # the step that opens it says so, with its address
     return _try_idmapped_mount(device, path, area)
 
 
@@ -165,40 +164,13 @@ def _try_idmapped_mount(device: int, path: str, area: IdArea) -> bool:
 
 def _succeeds(plan: bytes) -> bool:
     """Whether every step of a plan that makes no jail can be done."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    memory = os.memfd_create("jailkit-probe", os.MFD_CLOEXEC)
+    jail = _native.Jail()
     try:
-        os.write(memory, plan)
-        pid = _native.start(_native.INIT_PATH, 0, theirs.fileno(), memory)
-        theirs.close()
-        try:
-            return _native.receive(ours.fileno(), 10) is None
-        finally:
-            os.waitpid(pid, 0)
+        jail.start(os.fsencode(_native.INIT_PATH), plan, None)
+        while True:
+            try:
+                return jail.hear(_PROBE_SECONDS) is None
+            except InterruptedError:
+                continue
     finally:
-        os.close(memory)
-        ours.close()
-        theirs.close()
-
-
-def claim_slice(sock: socket.socket, area: IdArea) -> int:
-    """Claim a slice of host ids that no other jail on this host has; return its first id.
-
-    The claim is a name in the abstract socket namespace, bound to the end of the control socket that PID 1 of the jail
-    holds: it lasts exactly as long as PID 1, whatever happens to this process, and leaves nothing behind. Jails in other
-    network namespaces of the host do not see it.
-
-    Raises:
-        OSError: (EADDRINUSE) Every slice is taken.
-    """
-    start = int.from_bytes(os.urandom(4), "little")
-    for number in range(area.count):
-        slice_ = (start + number) % area.count
-        try:
-            sock.bind(f"\0jailkit/ids/{area.first}/{slice_}")
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or number == area.count - 1:
-                raise
-            continue
-        return area.first + slice_ * area.slice
-    raise AssertionError("an area has at least one slice")
+        jail.end(_PROBE_SECONDS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import socket
 from collections.abc import Iterator
 
 import attrs
 
 from jailkit import _native
 from jailkit._errors import LaunchError
-from jailkit._host import claim_slice, probe
+from jailkit._host import probe
 from jailkit.plan import Host, Plan, compile_plan, describe, hint
 from jailkit.process import LiveJail, StartFailed
 from jailkit.spec import JailSpec
@@ -50,14 +49,11 @@ def launch(made: Blueprint) -> LiveJail:
     Raises:
         LaunchError: ``jailkit-init`` could not be started.
     """
-    area = made.host.id_area
-
-    def claim(sock: socket.socket) -> int:
-        assert area is not None  # noqa: S101 - the plan needs a slice only where there is an area
-        return claim_slice(sock, area)
-
+    area = made.host.id_area if made.plan.needs_id_slice else None
+    live = LiveJail()
     with launch_errors(made):
-        return LiveJail(made.encoded, claim if made.plan.needs_id_slice else None)
+        live.start(made.encoded, area and _native.Ids(area.first, area.slice, area.count))
+    return live
 
 
 @contextlib.contextmanager

@@ -23,16 +23,19 @@ def dial(family, kind, address):
             if kind == socket.SOCK_DGRAM:
                 line.recv(1)  # where nobody listens, this is ECONNREFUSED
         except TimeoutError:
-            return "SENT" if kind == socket.SOCK_DGRAM else "no answer"
+            return "sent, no answer"  # the network took it
         except OSError as error:
             return errno.errorcode.get(error.errno, str(error.errno))
-        return "CONNECTED"
+        return "connected"
 
 
-print(
-    "tcp", dial(socket.AF_INET, socket.SOCK_STREAM, TCP),
-    "udp", dial(socket.AF_INET, socket.SOCK_DGRAM, UDP),
-    "abstract", dial(socket.AF_UNIX, socket.SOCK_STREAM, ABSTRACT),
-    "path", dial(socket.AF_UNIX, socket.SOCK_STREAM, PATH),
-    "elsewhere", dial(socket.AF_INET, socket.SOCK_STREAM, ("192.0.2.1", 80)),
-)  # fmt: skip
+answers = {
+    "tcp": dial(socket.AF_INET, socket.SOCK_STREAM, TCP),
+    "udp": dial(socket.AF_INET, socket.SOCK_DGRAM, UDP),
+    "abstract": dial(socket.AF_UNIX, socket.SOCK_STREAM, ABSTRACT),
+    "path": dial(socket.AF_UNIX, socket.SOCK_STREAM, PATH),
+    "elsewhere": dial(socket.AF_INET, socket.SOCK_STREAM, ("192.0.2.1", 80)),
+}
+reached = sum(answer[0].islower() for answer in answers.values())
+print(f"{'ESCAPED: ' if reached else ''}{reached} of {len(answers)} reached: ", end="")
+print(", ".join(f"{name} {answer}" for name, answer in answers.items()))

@@ -23,8 +23,10 @@ def fill(directory):
             with open(os.path.join(directory, name), "wb", buffering=0) as file:
                 total += file.write(bytes(MIB))
     except OSError as error:
-        return f"{directory} {total // MIB} MiB {errno.errorcode[error.errno]}"
-    return f"ESCAPED: {directory} {total // MIB} MiB and no limit"
+        return total, errno.errorcode[error.errno]
+    return total, "ESCAPED: no limit"
 
 
-print(", ".join(fill(directory) for directory in ("/tmp", os.getcwd(), "/dev/shm", "/var/tmp", "/")))
+ends = {directory: fill(directory) for directory in ("/tmp", os.getcwd(), "/dev/shm", "/var/tmp", "/")}
+total = sum(written for written, _ in ends.values()) // MIB
+print(f"{total} MiB in all: " + ", ".join(f"{where} {written // MIB} {end}" for where, (written, end) in ends.items()))

@@ -10,7 +10,7 @@ if "JAILKIT_DEMO" not in os.environ:
     sys.exit(2)
 
 MIB = 1 << 20
-CEILING = 1024 * MIB  # twice what the demo's limit lets through
+CEILING = 512 * MIB  # twice what the demo's limit lets through
 
 taken = []
 try:

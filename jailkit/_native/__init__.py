@@ -1,40 +1,42 @@
 """The boundary to C: the only package that imports the extension, and gives it types.
 
-Nothing here knows what a jail is for. `start` runs ``jailkit-init``, `submit` asks it for a program, `Talk` moves that
+Nothing here knows what a jail is for. `Jail` starts and ends ``jailkit-init``, `Run` asks it for a program and moves that
 program's bytes; the two encoders turn plans and requests, which are data, into the bytes of ``abi.h``.
 """
 
 from jailkit._native._calls import (
     INIT_PATH,
+    NULL,
+    PIPE,
+    SAME,
+    Event,
+    Ids,
+    Jail,
     Report,
     ReportKind,
-    Submission,
-    Talk,
-    TalkEvent,
+    Run,
     constant,
     enum_names,
-    receive,
-    start,
-    submit,
     system_call,
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
 
 __all__ = [
     "INIT_PATH",
+    "NULL",
+    "PIPE",
+    "SAME",
+    "Event",
+    "Ids",
+    "Jail",
     "Report",
     "ReportKind",
     "RequestLike",
+    "Run",
     "StepLike",
-    "Submission",
-    "Talk",
-    "TalkEvent",
     "constant",
     "encode_plan",
     "encode_request",
     "enum_names",
-    "receive",
-    "start",
-    "submit",
     "system_call",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-import errno
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -11,23 +11,28 @@ from jailkit._native._ext import ffi, lib
 
 __all__ = [
     "INIT_PATH",
+    "NULL",
+    "PIPE",
+    "SAME",
+    "Event",
+    "Ids",
+    "Jail",
     "Report",
     "ReportKind",
-    "Submission",
-    "Talk",
-    "TalkEvent",
+    "Run",
     "constant",
     "enum_names",
-    "receive",
-    "start",
-    "submit",
     "system_call",
 ]
 
 # Beside this module, nowhere else: a searched path would be a way to swap the program that holds the rights.
 INIT_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jailkit-init")
 
+PIPE: int = lib.JK_PIPE
+NULL: int = lib.JK_NULL
+SAME: int = lib.JK_SAME
 _NO_FD = -1
+_KILL_TREE: int = lib.JK_ORDER_KILL_TREE
 
 
 class ReportKind(enum.IntEnum):
@@ -41,8 +46,8 @@ class ReportKind(enum.IntEnum):
     EXITED = lib.JK_REPORT_EXITED
 
 
-class TalkEvent(enum.IntFlag):
-    """Why `Talk.step` came back."""
+class Event(enum.IntFlag):
+    """Why `Run.talk` came back."""
 
     REPORT = lib.JK_EVENT_REPORT
     FULL = lib.JK_EVENT_FULL
@@ -71,16 +76,6 @@ class Report(NamedTuple):
     preemptions: int
 
 
-class Submission(NamedTuple):
-    """The host's ends of one program: -1 where there is none."""
-
-    channel: int
-    exec_pipe: int
-    stdin: int
-    stdout: int
-    stderr: int
-
-
 def constant(name: str) -> int:
     """Return the number that the compiler knows under this name."""
     return int(getattr(lib, name))
@@ -98,41 +93,28 @@ def _checked(result: int) -> int:
 
 
 def _report(raw: Any) -> Report:
-    return Report(ReportKind(raw.kind), *(getattr(raw, name) for name in Report._fields[1:]))
+    return Report(
+        ReportKind(raw.kind),
+        raw.phase,
+        raw.step,
+        raw.error,
+        raw.pid,
+        raw.status,
+        raw.user_us,
+        raw.system_us,
+        raw.max_rss_kib,
+        raw.minor_faults,
+        raw.major_faults,
+        raw.blocks_in,
+        raw.blocks_out,
+        raw.switches,
+        raw.preemptions,
+    )
 
 
-def start(init: str, id_base: int, ctl: int, plan: int) -> int:
-    """Start ``jailkit-init`` with a control socket and a plan; return its pid, a child of this process."""
-    return _checked(lib.jk_start(os.fsencode(init), str(id_base).encode(), ctl, plan))
-
-
-def receive(sock: int, timeout: float) -> tuple[Report, int] | None:
-    """Wait for one report and the descriptor beside it (-1 for none); None at end of file.
-
-    Raises:
-        TimeoutError: Nothing came within `timeout` seconds.
-    """
-    raw, fd = ffi.new("struct jk_report *"), ffi.new("int *")
-    result = lib.jk_receive(sock, raw, fd, round(timeout * 1000))
-    if result == 0:
-        return None
-    if result == -errno.EAGAIN:
-        raise TimeoutError
-    _checked(result)
-    return _report(raw), int(fd[0])
-
-
-def submit(
-    ctl: int, request: bytes, *, memory: int = _NO_FD, stdio: tuple[int, int, int], want_exec_pipe: bool
-) -> Submission:
-    """Ask for a program. In `stdio`, -1 makes a pipe and -2 (for stderr) means the same as stdout."""
-    data = ffi.from_buffer(request)
-    run = ffi.new("struct jk_run *")
-    run.ctl, run.request, run.size, run.memory = ctl, data, len(request), memory
-    run.want_exec_pipe = want_exec_pipe
-    run.theirs = stdio
-    _checked(lib.jk_submit(run))
-    return Submission(run.channel, run.exec_pipe, *run.ours)
+def _milliseconds(seconds: float | None) -> int:
+    # At most a day at a time: C counts milliseconds in an int.
+    return -1 if seconds is None else min(max(0, math.ceil(seconds * 1000)), 86_400_000)
 
 
 def system_call(name: str, *arguments: int | bytes | Any) -> int:
@@ -143,75 +125,158 @@ def system_call(name: str, *arguments: int | bytes | Any) -> int:
     return _checked(lib.jk_syscall(constant(f"SYS_{name}"), *numbers))
 
 
-class Talk:
-    """The bytes of one program, between its start and its end.
+class Ids(NamedTuple):
+    """Host ids to claim a slice of: see ``struct jk_ids``."""
 
-    Holds no descriptor of its own: the caller opens and closes them.
+    first: int
+    slice: int
+    count: int
+
+
+class Jail:
+    """One started jail: a control socket and two child processes. Owns them from the moment they exist."""
+
+    def __init__(self) -> None:
+        self._raw = ffi.new("struct jk_jail *", [_NO_FD] * 4)
+
+    def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
+        """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
+        area = (*(ids or (0, 0, 0)), int.from_bytes(os.urandom(2), "little"))
+        _checked(lib.jk_start(self._raw, init, ffi.from_buffer(plan), len(plan), ffi.new("struct jk_ids *", area)))
+
+    @property
+    def ctl(self) -> int:
+        """The control socket, or -1."""
+        return int(self._raw.ctl)
+
+    @property
+    def pid(self) -> int:
+        """PID 1 of the jail, or -1 as long as its birth was not heard of."""
+        return int(self._raw.pid)
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of PID 1, or -1."""
+        return int(self._raw.pidfd)
+
+    def hear(self, timeout: float) -> Report | None:
+        """Wait for the next report; None at end of file.
+
+        Raises:
+            BlockingIOError: Nothing came within `timeout` seconds.
+            InterruptedError: A signal came first.
+        """
+        raw = ffi.new("struct jk_report *")
+        return _report(raw) if _checked(lib.jk_hear(self._raw, raw, _milliseconds(timeout))) else None
+
+    def end(self, timeout: float) -> None:
+        """Kill everything, wait for it, close everything. Nothing happens the second time.
+
+        Raises:
+            TimeoutError: PID 1 did not die within `timeout` seconds.
+        """
+        _checked(lib.jk_end(self._raw, _milliseconds(timeout)))
+
+    def disown(self) -> None:
+        """Close the descriptors and forget the rest, which belongs to the process that this one was forked from."""
+        for fd in (self._raw.ctl, self._raw.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._raw.ctl = self._raw.pidfd = self._raw.pid = self._raw.starter = _NO_FD
+
+
+class Run:
+    """One program: its channel and our ends of its pipes. Owns them from the moment they exist.
+
+    Closing it, or forgetting it, kills the program if it still runs.
     """
 
-    def __init__(self, channel: int, *, buffer_size: int = 65536) -> None:
-        self._raw = ffi.new("struct jk_talk *")
-        self._raw.channel = channel
-        self._buffers: list[Any] = [None, None]
+    def __init__(self, buffer_size: int = 65536) -> None:
+        self._raw = ffi.gc(ffi.new("struct jk_run *"), lib.jk_close)
+        ffi.memmove(self._raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
         self._size = buffer_size
-        self._input: Any = None
-        self._raw.input.fd = _NO_FD
-        for stream in self._raw.output:
-            stream.fd = _NO_FD
+        self._kept: list[Any] = [None] * 3
 
-    def feed(self, fd: int, data: bytes) -> None:
-        """Write `data` to `fd` while stepping; `input_done` says when."""
-        self._input = ffi.from_buffer(data)
-        stream = self._raw.input
-        stream.fd, stream.buffer, stream.size = fd, self._input, len(data)
-        stream.used, stream.ended = 0, not data
+    def submit(self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool) -> None:
+        """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
+        _checked(lib.jk_submit(self._raw, ctl, ffi.from_buffer(request), len(request), stdio, watched))
 
-    def listen(self, index: int, fd: int) -> None:
-        """Collect what comes from `fd` as output `index` (0 stdout, 1 stderr)."""
-        self._buffers[index] = _uninitialised("char[]", self._size)
-        stream = self._raw.output[index]
-        stream.fd, stream.buffer, stream.size = fd, self._buffers[index], self._size
+    def wait_exec(self) -> bool:
+        """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone.
 
-    def step(self, timeout: float | None) -> TalkEvent:
+        Raises:
+            InterruptedError: A signal came first; call again.
+        """
+        return bool(_checked(lib.jk_wait_exec(self._raw)))
+
+    def take_file(self, timeout: float) -> int | None:
+        """Wait for the descriptor that the request asked for; None with a `report`, or if PID 1 is gone."""
+        result = lib.jk_take_file(self._raw, _milliseconds(timeout))
+        return None if result == -1 else _checked(result)
+
+    def stream(self, number: int) -> int:
+        """Our end of the pipe of stream 0, 1 or 2; -1 for none."""
+        return int(self._raw.stream[number].fd)
+
+    def lend(self, number: int, fd: int) -> None:
+        """Set our end of a stream, or, with -1, forget it without closing it."""
+        self._raw.stream[number].fd = fd
+
+    def feed(self, data: bytes) -> None:
+        """Write this to stdin while talking, then close it."""
+        stream = self._raw.stream[0]
+        self._kept[0] = stream.buffer = ffi.from_buffer(data)
+        stream.size, stream.used, stream.ended = len(data), 0, not data
+        if stream.fd >= 0:
+            os.set_blocking(stream.fd, False)
+
+    def listen(self) -> None:
+        """Collect stdout and stderr while talking, where they are pipes."""
+        for number in (1, 2):
+            stream = self._raw.stream[number]
+            if stream.fd >= 0:
+                self._kept[number] = stream.buffer = _uninitialised("char[]", self._size)
+                stream.size = self._size
+
+    def talk(self, timeout: float | None) -> Event:
         """Move bytes until something is to be decided. `timeout` in seconds; None waits as long as it takes."""
-        # At most a day at a time: C counts milliseconds in an int.
-        milliseconds = -1 if timeout is None else min(max(0, round(timeout * 1000)), 86_400_000)
-        return TalkEvent(_checked(lib.jk_talk(self._raw, milliseconds)))
+        return Event(_checked(lib.jk_talk(self._raw, _milliseconds(timeout))))
 
-    def take(self, index: int) -> bytes:
+    def take(self, number: int) -> bytes:
         """Take what has been collected of an output, and make room for more."""
-        stream = self._raw.output[index]
+        stream = self._raw.stream[number]
         if not stream.used:
             return b""
         data = bytes(ffi.buffer(stream.buffer, stream.used))
         stream.used = 0
         return data
 
-    def ended(self, index: int) -> bool:
-        """Whether an output has come to its end of file."""
-        return bool(self._raw.output[index].ended)
-
-    @property
-    def input_fd(self) -> int:
-        """The descriptor that `feed` was given, or -1."""
-        return int(self._raw.input.fd)
-
-    @property
-    def input_done(self) -> bool:
-        """Whether all of the input was written, or nobody reads it any more."""
-        return bool(self._raw.input.ended)
-
-    def forget_input(self) -> int:
-        """Give up the input; return its descriptor, which is now the caller's to close."""
-        fd = int(self._raw.input.fd)
-        self._raw.input.fd = _NO_FD
-        return fd
+    def order(self, signal: int | None) -> None:
+        """Have the program sent a signal, or, with None, it and all it has started killed. It may have ended."""
+        lib.jk_order(self._raw, _KILL_TREE if signal is None else signal)
 
     @property
     def report(self) -> Report | None:
         """How the program ended or why it never started; None while it runs."""
         return _report(self._raw.report) if self._raw.got_report else None
 
+    @property
+    def closed(self) -> bool:
+        """Whether there is no channel (any more)."""
+        return int(self._raw.channel) < 0
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of a watched program, or -1."""
+        return int(self._raw.pidfd)
+
+    def close(self) -> None:
+        """Close every descriptor. Safe to call again."""
+        lib.jk_close(self._raw)
+
 
 # Buffers are read only as far as C has written them; clearing 64 KiB would cost more than the call.
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
+_CLOSED_RUN = ffi.new("struct jk_run *", [_NO_FD, _NO_FD, _NO_FD])
+for _stream in _CLOSED_RUN.stream:
+    _stream.fd = _NO_FD

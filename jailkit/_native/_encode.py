@@ -131,8 +131,8 @@ class RequestLike(Protocol):
     def open_flags(self) -> tuple[str, ...]: ...
 
 
-def encode_request(request: RequestLike) -> bytes:
-    """Turn a request into bytes; more than JK_INLINE of them have to travel in a memory file."""
+def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool) -> bytes:
+    """Turn a request into bytes; `null` and `merge` say which of its streams need no descriptor."""
     strings = (*request.candidates, *request.argv, *request.env, request.cwd)
     tail = b"\0".join(strings) + b"\0"
     groups = (*request.groups, *(0,) * (lib.JK_GROUPS - len(request.groups)))
@@ -141,7 +141,7 @@ def encode_request(request: RequestLike) -> bytes:
     head = _REQUEST.pack(
         lib.JK_ABI,
         head_size + len(tail),
-        _bits(request.flags),
+        _bits(request.flags) | _streams(null, merge=merge),
         request.uid,
         request.gid,
         request.umask,
@@ -154,3 +154,8 @@ def encode_request(request: RequestLike) -> bytes:
         *groups,
     )
     return (head + limits).ljust(head_size, b"\0") + tail
+
+
+def _streams(null: tuple[bool, bool, bool], *, merge: bool) -> int:
+    bits = sum(lib.JK_RUN_NULL << number for number, wanted in enumerate(null) if wanted)
+    return int(bits | (lib.JK_RUN_MERGE if merge else 0))

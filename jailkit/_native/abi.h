@@ -26,6 +26,11 @@ enum jk_phase {
 
 enum jk_op {
     JK_OP_CLONE = 1,       /* make PID 1 in new namespaces `flags`; born in cgroup `at` unless JK_NONE */
+    JK_OP_RELEASE,         /* PID 1 may begin; what follows in the host phase happens beside it */
+    JK_OP_JOIN,            /* enter the user namespace of PID 1 */
+    JK_OP_UNSHARE,         /* unshare(flags) */
+    JK_OP_GIVE,            /* give PID 1 the namespace path of this process, as in /proc/self/ns */
+    JK_OP_TAKE,            /* in PID 1: wait for that namespace and enter it; flags tells which kind */
     JK_OP_IDMAP,           /* text: jk_idmap entries; path: "uid_map" or "gid_map" of PID 1 */
     JK_OP_PROC_WRITE,      /* write text to /proc/PID1/path */
     JK_OP_NEWIDMAP,        /* run the set-id helper `path` with PID 1 and the strings of text */
@@ -126,6 +131,8 @@ enum jk_request_flag {
     JK_RUN_DETACH = 2,     /* what the program leaves behind lives on */
     JK_RUN_KEEP_CAPS = 4,  /* the program starts with the capabilities that the bounding set allows */
     JK_RUN_EXEC_PIPE = 8,  /* the last descriptor is a pipe whose end of file says that exec worked */
+    JK_RUN_NULL = 64,      /* times 1, 2, 4 for stdin, stdout, stderr: /dev/null, and no descriptor beside the request */
+    JK_RUN_MERGE = 512,    /* stderr is the same as stdout, and no descriptor beside the request */
     JK_RUN_OPEN = 32,      /* open the only candidate with `open_flags` as the program's user instead of executing it */
     JK_RUN_SETGROUPS = 16  /* set the supplementary groups; off where the id map forbids setgroups(2) */
 };
@@ -138,7 +145,7 @@ struct jk_rlimit {
 };
 
 /* One program. Behind it, `candidates` paths to try, `argc` arguments, `envc` variables, and the working directory,
- * each ended by NUL. Descriptors beside it: channel, stdin, stdout, stderr, [memory file], [exec pipe]. */
+ * each ended by NUL. Descriptors beside it: channel, [stdin], [stdout], [stderr], [memory file], [exec pipe]. */
 struct jk_request {
     uint32_t abi;
     uint32_t size;         /* of all of it in bytes; above JK_INLINE only this header is in the message */

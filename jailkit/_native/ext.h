@@ -1,28 +1,30 @@
 /*
  * ext.h: what Python may call. Read by cffi as it stands, like abi.h. 0 or a number >= 0 on success, else -errno.
- * No function here allocates, prints, or knows a policy; each runs without the interpreter lock.
+ * No function here prints or knows a policy; each runs without the interpreter lock. What a function opens it writes
+ * into the caller's struct at once, so that an exception in Python (a KeyboardInterrupt) cannot lose it.
  */
 
-/* Start the program `init` with `ctl` and `plan` as its descriptors 3 and 4; returns its pid. */
-int jk_start(const char *init, const char *id_base, int ctl, int plan);
-
-/* One report, and the descriptor beside it or -1. 1: there was one, 0: end of file, -EAGAIN: not in time. */
-int jk_receive(int sock, struct jk_report *report, int *passed_fd, int timeout_ms);
-
-/* One program: its request, and the descriptors on both sides. */
-struct jk_run {
-    int ctl;
-    const char *request;
-    uint64_t size;
-    int memory;            /* the request again as a memory file, when it is larger than JK_INLINE; else -1 */
-    int want_exec_pipe;
-    int theirs[3];         /* stdin, stdout, stderr of the program; -1: make a pipe; -2: the same as stdout */
-    int ours[3];           /* out: the other ends of the pipes made; -1 elsewhere */
-    int channel;           /* out */
-    int exec_pipe;         /* out */
+/* One jail as the host holds it: -1 where there is nothing. */
+struct jk_jail {
+    int ctl;               /* the control socket: the jail lives as long as it is open */
+    int starter;           /* pid of the process that ran the host phase, a child */
+    int pid;               /* PID 1 of the jail, a child ... */
+    int pidfd;             /* ... and its pidfd */
 };
-int jk_submit(struct jk_run *run);
+/* Ids of the host, shared out in slices: `count` of them, of `slice` ids, from `first` on; tried from number `start`. */
+struct jk_ids {
+    uint32_t first;
+    uint32_t slice;
+    uint32_t count;
+    uint32_t start;
+};
+int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids);
+/* Take a report of the jail. 1: there was one, 0: end of file, -EAGAIN: not in time. */
+int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms);
+/* Kill everything and wait for it. -ETIMEDOUT: PID 1 does not die. Afterwards there is nothing in `jail`. */
+int jk_end(struct jk_jail *jail, int timeout_ms);
 
+enum jk_stdio { JK_PIPE = -1, JK_NULL = -2, JK_SAME = -3 };
 enum jk_event {
     JK_EVENT_REPORT = 1,   /* the program ended, or never started; what it wrote is read as far as the buffers go */
     JK_EVENT_FULL = 2,     /* an output buffer is full: empty it and come again */
@@ -31,21 +33,33 @@ enum jk_event {
     JK_EVENT_LOST = 16     /* end of file on the channel: PID 1 is gone */
 };
 struct jk_stream {
-    int fd;                /* -1: none, or ended */
+    int fd;                /* our end of a pipe; -1: none */
     int ended;
     char *buffer;
     uint64_t size;
-    uint64_t used;
+    uint64_t used;         /* of input: how much was written */
 };
-struct jk_talk {
+/* One program as the host holds it. */
+struct jk_run {
     int channel;
+    int exec_pipe;
+    int pidfd;
     int got_report;
     struct jk_report report;   /* the last one that was FAILED or EXITED */
-    struct jk_stream input;    /* `used` counts what was written */
-    struct jk_stream output[2];
+    struct jk_stream stream[3];
 };
+/* Ask for a program. stdio: a descriptor or one of jk_stdio; the flags in the request say the same. */
+int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched);
+/* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. */
+int jk_wait_exec(struct jk_run *run);
+/* Open a file: take the descriptor that the request asked for; -1 with a report of the failure in `run`. */
+int jk_take_file(struct jk_run *run, int timeout_ms);
 /* Move bytes between host and program until something is to be decided; returns jk_event bits. */
-int jk_talk(struct jk_talk *talk, int timeout_ms);
+int jk_talk(struct jk_run *run, int timeout_ms);
+/* Send an order: a signal number or JK_ORDER_KILL_TREE. */
+int jk_order(const struct jk_run *run, int order);
+/* Close every descriptor of a run. The program, if it still runs, is killed. */
+void jk_close(struct jk_run *run);
 
 /* Any system call with up to six arguments, for jailkit.syscalls. */
 int64_t jk_syscall(int number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f);

@@ -19,7 +19,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
 
     The order is the protection. As root, sources are opened with the caller's rights, before PID 1 exists; as an
     ordinary user they are opened by PID 1, because only there mounts may be made, with the same id and so the same
-    rights. Then names, files, devices; the root is entered and the host's detached; privileges go last.
+    rights. Then names, files, devices; the root is entered and the host's detached; the network namespace, made in the
+    meantime, is entered; privileges go last.
 
     Raises:
         UnsupportedError: The spec asks by name for what this host or this version cannot give.
@@ -30,7 +31,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
     return Plan(
-        host_steps=(*by_caller, *identity.birth(spec, host, ids)),
+        host_steps=(*by_caller, *identity.birth(spec, host, ids), *identity.network(spec)),
         jail_steps=(
             *by_pid1,
             *privileges.become_root_of_jail(ids),
@@ -44,13 +45,15 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *mounts.attach_mounts(spec),
             *root.seal(spec),
             *root.enter(),
+            *identity.take_network(spec),
             *privileges.drop(spec),
         ),
         ids=ids,
         home=home,
         cwd=spec.cwd or home,
         needs_id_slice=ids.source == "slice",
-        isolation=isolation(spec, host, ids),
+        tier=host.tier,
+        isolation=isolation(spec, ids),
     )
 
 

@@ -20,7 +20,9 @@ _LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-_HIDDEN_FILES = ("kcore", "keys", "key-users", "timer_list", "interrupts", "sched_debug", "latency_stats", "sysrq-trigger")
+# What anybody may read there and tells of the host. What only the host's root may read or write (kcore, timer_list,
+# sysrq-trigger, the host's settings in sys) is closed already: no id of the jail is the host's root.
+_HIDDEN_FILES = ("keys", "key-users", "interrupts", "sched_debug", "latency_stats")
 _HIDDEN_DIRECTORIES = ("acpi", "asound", "scsi")
 
 
@@ -58,14 +60,10 @@ def proc(spec: JailSpec) -> Iterator[Step]:
     flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH")
     yield step("open_tree", "PID 1 keeps a view of its own", slot="proc.kept", at="proc", flags=flags)
     yield step("keep_proc", "how PID 1 finds all that a program has started", slot="proc.kept")
+    # With a user namespace of its own, a program has capabilities to attack the kernel with, and can leave the mark by
+    # which PID 1 finds all that it has started. It cannot take this back without CAP_SYS_RESOURCE, which no level has.
+    yield step("write", "no user namespaces inside", at="proc", path="sys/user/max_user_namespaces", text=b"0")
     if spec.level >= Level.SANDBOX:
-        yield step(
-            "write",
-            "a user namespace inside would give a program capabilities to attack the kernel with",
-            at="proc",
-            path="sys/user/max_user_namespaces",
-            text=b"0",
-        )
         yield step("setattr", "no setting of the kernel can be written", slot="proc", value=("MOUNT_ATTR_RDONLY",))
     if spec.level >= Level.JAIL:
         yield step("mkdir", "what hides a directory", at="base", path="empty", value=0o555)

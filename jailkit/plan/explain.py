@@ -11,6 +11,11 @@ __all__ = ["describe", "explain"]
 
 _SENTENCES = {
     "clone": "make PID 1 with {flags}",
+    "release": "let PID 1 begin",
+    "join": "enter the user namespace of PID 1",
+    "unshare": "make a new namespace: {flags}",
+    "give": "give PID 1 the {path} namespace",
+    "take": "enter the namespace that was made meanwhile: {flags}",
     "idmap": "write {path}: {map}",
     "proc_write": "write {text} to /proc/PID/{path}",
     "newidmap": "run {path} {words}",
@@ -93,7 +98,7 @@ def explain(plan: Plan) -> str:
     lines += _listed(plan.host_steps, 0)
     lines += ["", "As PID 1 of the jail:"]
     lines += _listed(plan.jail_steps, len(plan.host_steps))
-    lines += ["", "What is in force:"]
+    lines += ["", f"What is in force (tier {plan.tier}):"]
     lines += [f"  {item.state:8}  {item.name}: {item.fact}" for item in plan.isolation]
     return "\n".join(lines) + "\n"
 

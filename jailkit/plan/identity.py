@@ -12,7 +12,7 @@ from jailkit.plan.facts import Host, SubIds
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["OWNER", "Ids", "birth", "choose_ids", "id_map", "namespaces"]
+__all__ = ["OWNER", "Ids", "birth", "choose_ids", "id_map", "namespaces", "network", "take_network"]
 
 OWNER = 0xFFFF_FFFF
 """In a map for an idmapped mount: the owner of the file that is mounted (JK_OWNER)."""
@@ -107,10 +107,8 @@ def _around(own: int, caller: int, first: int, count: int) -> tuple[Extent, ...]
 
 
 def namespaces(spec: JailSpec) -> tuple[str, ...]:
-    """Name the namespaces that PID 1 of the jail is born in."""
+    """Name the namespaces that PID 1 of the jail is born in; see `network` for that of the network."""
     names = ["CLONE_NEWUSER", "CLONE_NEWNS", "CLONE_NEWPID"]
-    if spec.net is False:
-        names.append("CLONE_NEWNET")
     if spec.level >= Level.JAIL:
         names += ["CLONE_NEWUTS", "CLONE_NEWIPC"]
     if spec.level >= Level.CONTAINER:
@@ -145,3 +143,19 @@ def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
     }[ids.source]
     yield step("idmap", why, path="uid_map", text=id_map(ids.uids))
     yield step("idmap", why, path="gid_map", text=id_map(ids.gids))
+
+
+def network(spec: JailSpec) -> Iterator[Step]:
+    """Make the network namespace, which takes longer than all the rest, beside PID 1, on another processor."""
+    yield step("release", "from here on PID 1 builds its view of files")
+    if spec.net is False:
+        yield step("join", "the network shall belong to the jail's user namespace")
+        yield step("unshare", "a network stack with nothing in it", flags=("CLONE_NEWNET",))
+        yield step("loopback", "programs expect to reach themselves at 127.0.0.1")
+        yield step("give", "PID 1 waits for it before it runs anything", path="net")
+
+
+def take_network(spec: JailSpec) -> Iterator[Step]:
+    """Let PID 1 enter the network namespace made for it."""
+    if spec.net is False:
+        yield step("take", "nothing runs with the host's network", flags=("CLONE_NEWNET",))

@@ -6,7 +6,6 @@ from typing import Literal
 
 import attrs
 
-from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
@@ -40,20 +39,13 @@ class Protection:
     fact: str
 
 
-def isolation(spec: JailSpec, host: Host, ids: Ids) -> tuple[Protection, ...]:
+def isolation(spec: JailSpec, ids: Ids) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     return (
         *_walls(spec, ids),
         *_privileges(spec),
         *_limits(spec),
-        Protection("tier", "enforced", f"{host.tier}: {_TIERS[host.tier]}"),
     )
-
-
-_TIERS = {
-    "root": "the caller is privileged; the jail is not",
-    "userns": "the caller is an ordinary user; nothing ran with more rights than that, but newuidmap where it is used",
-}
 
 
 def _protection(name: str, holds: bool, fact: str, otherwise: str, *, weaker: bool = False) -> Protection:
@@ -93,7 +85,7 @@ def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
         _protection("capabilities", sandbox, "none: empty bounding set, capset(2) to nothing", below),
         _protection("no_new_privs", sandbox, "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program", below),
         _protection("ordinary user", ordinary, "programs run as an ordinary user of the jail", "programs run as uid 0 of the jail"),
-        _protection("nested user namespaces", sandbox, "user.max_user_namespaces is 0 inside", below),
+        Protection("nested user namespaces", "enforced", "user.max_user_namespaces is 0 inside"),
         Protection("seccomp", "absent", "this version has no system call filter"),
         Protection("landlock", "absent", "this version sets no Landlock rules"),
     )

@@ -25,7 +25,7 @@ def open_binds(spec: JailSpec, host: Host) -> Iterator[Step]:
 def _open_bind(bind: Bind, slot: str, spec: JailSpec, host: Host) -> Iterator[Step]:
     flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
     yield step("open_tree", "the source of a bind", slot=slot, path=bind.source, flags=flags, optional=bind.optional)
-    if host.id_area and _idmapped(bind, host):
+    if host.id_area and (bind.writable or bind.as_owner) and _idmapped(bind, host):
         user = spec.effective_user
         owner = ((OWNER, user.uid, 1, True),), ((OWNER, user.gid, 1, True),)
         yield step("userns", "ids for this mount", slot=f"{slot}.ids", at=slot, text=id_map(owner[0]) + id_map(owner[1]))
@@ -42,15 +42,13 @@ def _open_bind(bind: Bind, slot: str, spec: JailSpec, host: Host) -> Iterator[St
 
 
 def _idmapped(bind: Bind, host: Host) -> bool:
-    if bind.source in host.idmapped:
-        return True
-    if bind.writable:
+    if bind.source not in host.idmapped:
         raise UnsupportedError(
-            f"Bind({bind.source!r}, writable=True)",
-            "its file system has no idmapped mounts, so that files would be left with ids of the jail",
+            f"Bind({bind.source!r}, {'writable' if bind.writable else 'as_owner'}=True)",
+            "its file system has no idmapped mounts, so that the jail's ids cannot act as the owner of the source",
             "bind a directory on ext4, xfs, btrfs or tmpfs, or run as an ordinary user",
         )
-    return False
+    return True
 
 
 def attach_mounts(spec: JailSpec) -> Iterator[Step]:

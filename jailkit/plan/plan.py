@@ -22,6 +22,7 @@ class Plan:
         home: The home directory of the jail's user, as its programs will find it in HOME.
         cwd: Where programs start.
         needs_id_slice: Whether each start must be given a slice of the host's id area.
+        tier: By which means: ``root`` (the caller is privileged, the jail is not) or ``userns`` (any user).
         isolation: Every protection with its state.
     """
 
@@ -31,4 +32,5 @@ class Plan:
     home: str
     cwd: str
     needs_id_slice: bool
+    tier: str
     isolation: tuple[Protection, ...]

@@ -39,11 +39,9 @@ def become_root_of_jail(ids: Ids) -> Iterator[Step]:
 
 
 def names(spec: JailSpec) -> Iterator[Step]:
-    """Give the jail its name and its loopback."""
+    """Give the jail its name."""
     if spec.level >= Level.JAIL:
         yield step("sethostname", "the jail's own name", text=spec.hostname.encode())
-    if spec.net is False:
-        yield step("loopback", "programs expect to reach themselves at 127.0.0.1")
 
 
 def drop(spec: JailSpec) -> Iterator[Step]:

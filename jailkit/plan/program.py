@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 
@@ -82,8 +83,7 @@ def prepare(command: Command, spec: JailSpec, plan: Plan, host: Host, *, alone: 
     refuse_unsupported_limits(command.limits)
     user = command.user or spec.effective_user
     _check_user(user, plan)
-    limits = command.limits.over(spec.effective_limits)
-    named = {*command.limits.named(), *spec.limits.named()}
+    limits, rlimits = _bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
     env = _environment(command, spec, plan, user)
     flags = {
         "JK_RUN_ALONE": alone,
@@ -98,7 +98,7 @@ def prepare(command: Command, spec: JailSpec, plan: Plan, host: Host, *, alone: 
         gid=user.gid,
         groups=user.groups,
         umask=_UMASK,
-        rlimits=_rlimits(limits, named, plan, host),
+        rlimits=rlimits,
         candidates=_candidates(command.argv[0], env.get("PATH", _PATH)),
         argv=command.argv,
         env=tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
@@ -149,18 +149,25 @@ def _candidates(name: bytes, path: str) -> tuple[bytes, ...]:
     return tuple(os.fsencode(directory) + b"/" + name for directory in path.split(":") if directory) or (name,)
 
 
-def _rlimits(limits: Limits, named: set[str], plan: Plan, host: Host) -> tuple[tuple[str, int, int], ...]:
-    hard_limits = dict(host.hard_limits)
-    return tuple(
-        _rlimit(field, name, getattr(limits, field), field in named, plan, hard_limits.get(name, -1))
+@functools.lru_cache(maxsize=64)
+def _bounds(
+    own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple[tuple[str, int], ...]
+) -> tuple[Limits, tuple[tuple[str, int, int], ...]]:
+    """Join the limits of a program, of its jail and of the level; the same few come again and again."""
+    limits = own.over(jail).over(Limits.default(level))
+    named = {*own.named(), *jail.named()}
+    hard = dict(hard_limits)
+    rlimits = tuple(
+        _rlimit(field, name, getattr(limits, field), field in named, ids, hard.get(name, -1))
         for field, name in _RLIMITS
         if getattr(limits, field) != UNLIMITED
     )
+    return limits, rlimits
 
 
-def _rlimit(field: str, name: str, amount: float, asked: bool, plan: Plan, most: int) -> tuple[str, int, int]:
+def _rlimit(field: str, name: str, amount: float, asked: bool, ids: str, most: int) -> tuple[str, int, int]:
     soft = math.ceil(amount)
-    if field == "processes" and plan.ids.source == "one":
+    if field == "processes" and ids == "one":
         soft += 1  # PID 1 of the jail has the same id and counts
     if most >= 0 and soft > most:
         if asked:

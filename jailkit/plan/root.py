@@ -101,17 +101,23 @@ def _host_view(host: Host) -> Iterator[Step]:
         else:
             yield from _read_only_view(f"/{name}", "the host's programs and libraries, for reading")
     yield step("mkdir", "generated below", at=ROOT, path="etc", value=0o755)
+    yield from _open_etc()
     for name in host.etc:
-        yield from _read_only_view(f"/etc/{name}", "programs below /usr need it to run")
+        yield from _read_only_view(f"/etc/{name}", "programs below /usr need it to run", at="etc")
 
 
-def _read_only_view(path: str, why: str) -> Iterator[Step]:
+def _open_etc() -> Iterator[Step]:
+    yield step("openat", "one walk for all that is made in it", slot="etc", at=ROOT, path="etc", flags=("O_PATH", "O_DIRECTORY"))
+
+
+def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
+    name = path.rpartition("/")[2]
     slot = f"host:{path}"
     flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
     yield step("open_tree", why, slot=slot, path=path, flags=flags, optional=True)
     yield step("setattr", "nothing below it can be changed or raise a privilege", slot=slot, flags=("AT_RECURSIVE",), value=READ_ONLY)
-    yield step("target", "a mount point", slot=slot, at=ROOT, path=path[1:])
-    yield step("attach", why, slot=slot, at=ROOT, path=path[1:])
+    yield step("target", "a mount point", slot=slot, at=at, path=name)
+    yield step("attach", why, slot=slot, at=at, path=name)
 
 
 def _overlay() -> Iterator[Step]:
@@ -151,11 +157,13 @@ def private_directories(spec: JailSpec, home: str) -> Iterator[Step]:
         yield from clone_of_base(name, slot, f"a private {target}")
         yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
         yield step("attach", f"a private {target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=target[1:])
+    yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755)
+    yield from _open_etc()
     for name, text in generated_files(spec):
         if f"/etc/{name}" not in taken:
-            yield step("file", "names resolve without asking anybody", at=ROOT, path=f"etc/{name}", text=text, value=0o644, keep=True)
+            yield step("file", "names resolve without asking anybody", at="etc", path=name, text=text, value=0o644, keep=True)
     if spec.net == "host":
-        yield from _read_only_view("/etc/resolv.conf", "the host's network, the host's resolver")
+        yield from _read_only_view("/etc/resolv.conf", "the host's network, the host's resolver", at="etc")
 
 
 def seal(spec: JailSpec) -> Iterator[Step]:

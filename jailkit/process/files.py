@@ -12,7 +12,6 @@ import stat
 
 from jailkit import _native
 from jailkit._errors import ClosedError
-from jailkit._native import ReportKind
 from jailkit.plan import Program
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
@@ -20,40 +19,43 @@ from jailkit.process.live import LiveJail
 __all__ = ["open_file", "read_file", "write_file"]
 
 _OPEN_SECONDS = 60.0
+_OPEN_STEP = next(number for number, name in _native.enum_names("jk_program_step").items() if name == "JK_AT_OPEN")
 
 
 def open_file(live: LiveJail, program: Program) -> int:
-    """Have a file opened; return its descriptor, which is the caller's to close.
+    """Have a regular file opened; return its descriptor, which is the caller's to close.
 
     Raises:
-        OSError: It could not be opened; of the class that open(2)'s error number has in Python.
+        OSError: It could not be opened, of the class that the error number has in Python; or (EINVAL) is no regular
+            file: a fifo or a device of the jail would make the host wait.
     """
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    run = _native.Run()
+    path = os.fsdecode(program.argv[0])
     try:
-        ends = live.submit(program, (null, null, null), watched=False)
+        live.submit(run, program, (_native.NULL,) * 3, watched=False)
+        fd = _taken(run)
+        report = run.report
     finally:
-        os.close(null)
-    try:
-        while True:
-            answer = _native.receive(ends.channel, _OPEN_SECONDS)
-            if answer is None:
-                raise ClosedError("this jail has ended: its PID 1 was killed")
-            report, fd = answer
-            if report.kind is ReportKind.OPENED:
-                return fd
-            if fd >= 0:
-                os.close(fd)
-            if report.kind is ReportKind.FAILED:
-                path = os.fsdecode(program.argv[0])
-                error = launch_error(report, program.argv)
-                if report.step == _OPEN_STEP:
-                    raise OSError(report.error, os.strerror(report.error), path)
-                raise error
-    finally:
-        os.close(ends.channel)
+        run.close()
+    if fd is None and report is None:
+        raise ClosedError("this jail has ended: its PID 1 was killed")
+    if fd is None and report is not None:
+        if report.step != _OPEN_STEP:
+            raise launch_error(report, program.argv)
+        raise OSError(report.error, os.strerror(report.error), path)
+    assert fd is not None  # noqa: S101 - the two branches above
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return fd
 
 
-_OPEN_STEP = next(number for number, name in _native.enum_names("jk_program_step").items() if name == "JK_AT_OPEN")
+def _taken(run: _native.Run) -> int | None:
+    while True:
+        try:
+            return run.take_file(_OPEN_SECONDS)
+        except InterruptedError:
+            continue
 
 
 def write_file(fd: int, data: bytes) -> None:
@@ -61,18 +63,19 @@ def write_file(fd: int, data: bytes) -> None:
     with open(fd, "wb", buffering=0) as file:
         view = memoryview(data)
         while view:
-            view = view[file.write(view) or 0 :]
+            written = file.write(view)
+            if not written:
+                raise OSError(errno.EIO, "a regular file that takes no bytes")
+            view = view[written:]
 
 
 def read_file(fd: int, path: str, max_bytes: int) -> bytes:
     """Read a file that was opened, within a bound, and close it.
 
     Raises:
-        OSError: It is no regular file (EINVAL), or larger than `max_bytes` (EFBIG).
+        OSError: (EFBIG) It is larger than `max_bytes`.
     """
     with open(fd, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
         parts, size = [], 0
         while part := file.read(min(1024 * 1024, max_bytes + 1 - size)):
             parts.append(part)

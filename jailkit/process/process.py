@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import math
 import os
 import signal
-import socket
 import threading
 import time
+import weakref
 from types import TracebackType
 from typing import IO, Any, final
 
 from jailkit import _native
 from jailkit._errors import ClosedError, WaitTimeout
-from jailkit._native import Report, ReportKind
 from jailkit.plan import Program, Protection
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
-from jailkit.process.streams import Stdio, Stream
-from jailkit.process.talk import KILL_TREE, Captured, order
+from jailkit.process.streams import Stream, descriptors
+from jailkit.process.talk import Captured, Conversation
 from jailkit.process.verdict import judge
 
 __all__ = ["Process", "open_program"]
+
+_SLICE = 0.05
+"""Seconds for which the lock is held at a time, so that other threads can look at the program too."""
 
 
 @final
@@ -33,11 +34,11 @@ class Process:
     """A program that was started in a jail. Made by `Jail.popen` only.
 
     Its life hangs on this object: when it is closed or forgotten before the program has ended, or when this process
-    dies, the program and all that it started is killed. All methods may be called from any thread.
+    dies, the program and all that it started is killed. All methods may be called from any thread. In a process forked
+    from this one the object is inert.
 
     Attributes:
         args: The program and its arguments.
-        pidfd: A descriptor of the program (pidfd_open(2)), readable when it has ended.
         stdin: Where to write what the program reads, or None if no pipe was asked for.
         stdout: Where to read what it writes, or None.
         stderr: The same.
@@ -45,35 +46,47 @@ class Process:
 
     def __init__(
         self,
-        channel: int,
-        pidfd: int,
+        live: LiveJail,
+        run: _native.Run,
         program: Program,
-        files: tuple[IO[Any] | None, IO[Any] | None, IO[Any] | None],
         isolation: tuple[Protection, ...],
         *,
+        began: float,
         text: bool,
     ) -> None:
         self.args = program.argv
-        self.stdin, self.stdout, self.stderr = files
-        self.pidfd = pidfd
+        self._live = live
+        self._run = run
         self._program = program
         self._isolation = isolation
         self._text = text
-        # A socket object, not a number: when this object is forgotten, it closes, and the program is killed.
-        self._channel = socket.socket(fileno=channel)
         self._lock = threading.RLock()
-        self._began = time.monotonic()
-        self._ended = math.nan
-        self._report: Report | None = None
-        self._done = False
-        self._verdict: ExitReason | None = None
-        self._captured = Captured(program.output)
-        self._talk: _native.Talk | None = None
-        self._timer: threading.Timer | None = None
+        self._began = began
+        self._wall = math.nan
+        self._talk = Conversation(run, Captured(program.output), began + program.wall_seconds, live.kill)
+        self.stdin, self.stdout, self.stderr = (_file(run, number, text=text) for number in range(3))
         if program.wall_seconds != math.inf:
-            self._timer = threading.Timer(program.wall_seconds, self._kill, [ExitReason.WALL_TIME])
-            self._timer.daemon = True
-            self._timer.start()
+            self._watch(began + program.wall_seconds - time.monotonic())
+        _open_processes.add(self)
+
+    def _watch(self, seconds: float) -> None:
+        """Have the program killed in time, even if nobody waits for it; without keeping this object alive."""
+        mine = weakref.ref(self)
+
+        def expire() -> None:
+            process = mine()
+            if process is not None:
+                process._talk.kill(ExitReason.WALL_TIME)
+
+        timer = threading.Timer(max(0.0, seconds), expire)
+        timer.daemon = True
+        timer.start()
+        self._forget_timer = weakref.finalize(self, timer.cancel)
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of the program (pidfd_open(2)), readable when it has ended; -1 when this is closed."""
+        return self._run.pidfd
 
     @property
     def pid(self) -> int:
@@ -87,14 +100,15 @@ class Process:
     @property
     def returncode(self) -> int | None:
         """The exit code, the negative number of the signal that ended it, or None while nobody has seen its end."""
-        if not self._done:
+        if not self._talk.ended:
             return None
-        return os.waitstatus_to_exitcode(self._report.status) if self._report else -signal.SIGKILL
+        report = self._talk.report
+        return os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
 
     def poll(self) -> int | None:
         """Look whether the program has ended; return `returncode`."""
-        with self._lock, contextlib.suppress(TimeoutError):
-            self._receive(0.0)
+        with contextlib.suppress(WaitTimeout):
+            self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -104,87 +118,62 @@ class Process:
 
         Raises:
             WaitTimeout: It has not ended within `timeout` seconds, and runs on.
+            ClosedError: This handle was closed before the program had ended.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while (code := self.returncode) is None:
-            left = deadline - time.monotonic()
-            try:
-                # In slices, so that the lock is free for kill() in another thread.
-                with self._lock:
-                    self._receive(max(0.0, min(left, 0.05)))
-            except TimeoutError:
-                if left <= 0 and timeout is not None:
-                    raise WaitTimeout(self.args, timeout) from None
+        self._advance(timeout)
+        code = self.returncode
+        assert code is not None  # noqa: S101 - _advance() returns at the end only
         return code
 
-    def _receive(self, timeout: float) -> None:
-        while not self._done:
-            try:
-                answer = _native.receive(self._channel.fileno(), timeout)
-            except InterruptedError:
-                continue
-            except OSError as error:
-                if error.errno == errno.EBADF:
-                    raise ClosedError("this process handle is closed") from None
-                raise
-            if answer is None or answer[0].kind is ReportKind.EXITED:
-                self._finish(answer[0] if answer else None)
-
-    def _finish(self, report: Report | None) -> None:
-        self._report, self._done, self._ended = report, True, time.monotonic()
-        if self._timer:
-            self._timer.cancel()
+    def _advance(self, timeout: float | None) -> None:
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._talk.ended:
+            if self._run.closed:
+                raise ClosedError("this process handle is closed")
+            with self._lock:
+                # With no time left still one look: that is poll().
+                now = time.monotonic()
+                ended = self._talk.advance(max(now + 1e-6, min(deadline, now + _SLICE)))
+            if not ended and time.monotonic() >= deadline and timeout is not None:
+                raise WaitTimeout(self.args, timeout)
+        if math.isnan(self._wall):
+            self._wall = time.monotonic() - self._began
 
     def communicate(self, input: bytes | str | None = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002 - as in subprocess
-        """Write `input`, read both outputs, wait for the end; return what was written so far, bounded as in `Result`.
+        """Write `input`, read both outputs, wait for the end; return what it wrote, bounded as in `Result`.
 
         Raises:
             WaitTimeout: It has not ended within `timeout` seconds. It runs on, nothing is lost, and this may be
                 called again, without `input`.
+            ClosedError: This handle was closed before the program had ended.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._lock:
-            talk = self._talk or self._begin_talk(input)
-            while not self._done:
-                left = deadline - time.monotonic()
-                if left <= 0 and timeout is not None:
-                    raise WaitTimeout(self.args, timeout)
-                # In slices: a thread that wants to kill needs no lock, but a closed channel has to be noticed.
-                events = talk.step(min(left, 0.5))
-                self._take(talk)
-                if not events & _native.TalkEvent.FULL and events & (_native.TalkEvent.REPORT | _native.TalkEvent.LOST):
-                    self._finish(talk.report)
-            self._take(talk)
+            if self.stdin is not None and not self.stdin.closed:
+                self._hand_over_stdin(input)
+            for number, file in ((1, self.stdout), (2, self.stderr)):
+                if file is not None and not file.closed and self._run.stream(number) < 0 and not self._talk.ended:
+                    self._run.lend(number, file.fileno())
+            self._run.listen()
+        self._advance(timeout)
         return self._contents()
 
-    def _begin_talk(self, data: bytes | str | None) -> _native.Talk:
-        talk = self._talk = _native.Talk(self._channel.fileno())
-        for index, file in enumerate((self.stdout, self.stderr)):
-            if file is not None:
-                talk.listen(index, file.fileno())
-        if self.stdin is not None:
+    def _hand_over_stdin(self, data: bytes | str | None) -> None:
+        assert self.stdin is not None  # noqa: S101 - the caller has looked
+        with contextlib.suppress(BrokenPipeError):
             self.stdin.flush()
-            os.set_blocking(self.stdin.fileno(), False)
-            talk.feed(self.stdin.fileno(), data.encode() if isinstance(data, str) else data or b"")
-        return talk
-
-    def _take(self, talk: _native.Talk) -> None:
-        for index in (0, 1):
-            self._captured.add(index, talk.take(index))
-        if self.stdin is not None and talk.input_fd >= 0 and talk.input_done:
-            talk.forget_input()
+        self._run.lend(0, os.dup(self.stdin.fileno()))
+        with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
-        if self._captured.full and self._verdict is None:
-            self._kill(ExitReason.OUTPUT)
+        self._run.feed(data.encode() if isinstance(data, str) else data or b"")
 
     def _contents(self) -> tuple[Any, Any]:
-        parts = (self._captured.contents(0), self._captured.contents(1))
+        parts = (self._talk.captured.contents(0), self._talk.captured.contents(1))
         return (parts[0].decode(errors="replace"), parts[1].decode(errors="replace")) if self._text else parts
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""
-        if not self._done and number > 0:
-            order(self._channel.fileno(), number)
+        if not self._talk.ended and number > 0:
+            self._run.order(number)
 
     def terminate(self) -> None:
         """Ask the program to end, with SIGTERM."""
@@ -192,42 +181,42 @@ class Process:
 
     def kill(self) -> None:
         """Kill the program and everything it has started; `wait` says when it is gone."""
-        self._kill(ExitReason.KILLED)
-
-    def _kill(self, verdict: ExitReason) -> None:
-        if not self._done and self._channel.fileno() >= 0:
-            self._verdict = self._verdict or verdict
-            order(self._channel.fileno(), KILL_TREE)
+        self._talk.kill(ExitReason.KILLED)
 
     def result(self) -> Result[Any]:
         """Wait for the end and return the result, with the outputs that `communicate` has read."""
-        if self._talk is None:
-            self.wait()
-        else:
-            self.communicate()
+        self._advance(None)
+        verdict = self._talk.verdict
+        if verdict is None and self._talk.report is None and self._live.closed:
+            verdict = ExitReason.KILLED
         return judge(
-            self._report,
-            argv=self.args,
-            output=self._contents(),
-            truncated=self._captured.full,
-            host_verdict=self._verdict,
-            cpu_seconds=self._program.cpu_seconds,
-            wall=self._ended - self._began,
+            self._talk.report,
+            self._program,
+            captured=self._talk.captured,
+            text=self._text,
+            host_verdict=verdict,
+            wall=self._wall,
             isolation=self._isolation,
         )
 
     def close(self) -> None:
         """Close the pipes and let go of the program, which is killed if it still runs."""
-        for file in (self.stdin, self.stdout, self.stderr):
+        for number, file in enumerate((self.stdin, self.stdout, self.stderr)):
             if file is not None:
+                if number:
+                    self._run.lend(number, -1)  # it is the file's to close
                 with contextlib.suppress(BrokenPipeError):
                     file.close()
-        if self._timer:
-            self._timer.cancel()
-        self._channel.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        if hasattr(self, "_forget_timer"):
+            self._forget_timer()
+        self._run.close()
+
+    def _disown(self) -> None:
+        """After a fork, in the child: let go without touching the program, which is the parent's."""
+        self._lock = threading.RLock()
+        for number in (1, 2):
+            self._run.lend(number, -1)
+        self._run.close()
 
     def __enter__(self) -> Process:
         return self
@@ -250,6 +239,17 @@ class Process:
         return f"<jailkit.Process {self.args!r}: {state}>"
 
 
+_open_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for process in list(_open_processes):
+        process._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
+
+
 def open_program(
     live: LiveJail,
     program: Program,
@@ -264,49 +264,35 @@ def open_program(
         LaunchError: The program could not be started.
         ClosedError: The jail is closed, or has ended.
     """
-    stdio = Stdio(*streams)
+    began = time.monotonic()
+    run = _native.Run()
     try:
-        ends = live.submit(program, stdio.passed, watched=True)
-    finally:
-        stdio.close()
-    pidfd = -1
-    try:
-        try:
-            os.read(ends.exec_pipe, 1)  # end of file: exec worked, or the program has said why not
-        finally:
-            os.close(ends.exec_pipe)
-        pidfd = _started(ends.channel, program)
-    except BaseException:
-        for fd in (ends.channel, ends.stdin, ends.stdout, ends.stderr, pidfd):
-            if fd >= 0:
-                os.close(fd)
-        raise
-    files = (
-        _file(ends.stdin, "w", text=text),
-        _file(ends.stdout, "r", text=text),
-        _file(ends.stderr, "r", text=text),
-    )
-    return Process(ends.channel, pidfd, program, files, isolation, text=text)
-
-
-def _started(channel: int, program: Program) -> int:
-    """Wait for the word of PID 1, and take the program's own, if it could not start, before it."""
-    while True:
-        answer = _native.receive(channel, 60.0)
-        if answer is None:
-            raise ClosedError("this jail has ended: its PID 1 was killed")
-        report, pidfd = answer
-        if report.kind is ReportKind.STARTED:
-            break
-        if report.kind is ReportKind.FAILED:
+        live.submit(run, program, descriptors(*streams), watched=True)
+        _wait_exec(run)
+        report = run.report
+        if report is not None and report.kind is _native.ReportKind.FAILED:
             raise launch_error(report, program.argv)
-    return pidfd
+        return Process(live, run, program, isolation, began=began, text=text)
+    except BaseException:
+        run.close()
+        raise
 
 
-def _file(fd: int, mode: str, *, text: bool) -> IO[Any] | None:
+def _wait_exec(run: _native.Run) -> None:
+    while True:
+        try:
+            alive = run.wait_exec()
+        except InterruptedError:
+            continue
+        if not alive and run.report is None:
+            raise ClosedError("this jail has ended: its PID 1 was killed")
+        return
+
+
+def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:
+    fd = run.stream(number)
     if fd < 0:
         return None
-    raw = open(fd, f"{mode}b")  # noqa: SIM115 - the Process closes it
+    raw = open(fd, "rb" if number else "wb")  # noqa: SIM115 - the Process closes it
+    run.lend(number, -1)
     return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) if text else raw
-
-

@@ -101,9 +101,20 @@ class Result(Generic[Output]):
         return self.reason is ExitReason.EXITED and self.returncode == 0
 
     @property
-    def signal(self) -> signal.Signals | None:
-        """The signal that ended it, or None."""
-        return signal.Signals(-self.returncode) if self.returncode < 0 else None
+    def signal(self) -> signal.Signals | int | None:
+        """The signal that ended it, or None; a plain number for a real-time signal without a name."""
+        if self.returncode >= 0:
+            return None
+        try:
+            return signal.Signals(-self.returncode)
+        except ValueError:
+            return -self.returncode
+
+    @property
+    def signal_name(self) -> str | None:
+        """The name of the signal that ended it, such as ``SIGSEGV``, or None."""
+        number = self.signal
+        return number.name if isinstance(number, signal.Signals) else None if number is None else f"signal {number}"
 
     def check(self) -> Result[Output]:
         """Return this result if it is `ok`.
@@ -116,5 +127,5 @@ class Result(Generic[Output]):
         return self
 
     def __str__(self) -> str:
-        how = f"exit code {self.returncode}" if self.signal is None else f"signal {self.signal.name}"
+        how = self.signal_name or f"exit code {self.returncode}"
         return f"{self.reason.value} ({how}) after {self.usage.wall:.3f} s"

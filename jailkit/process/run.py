@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -11,7 +10,7 @@ from jailkit.plan import Program, Protection
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
-from jailkit.process.streams import Stdio, Stream
+from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import KILL_SECONDS, Captured, Conversation
 from jailkit.process.verdict import judge
 
@@ -45,46 +44,34 @@ def run_program(
         ClosedError: The jail is closed, or has ended.
     """
     began = time.monotonic()
-    stdio = Stdio(*streams)
-    try:
-        ends = live.submit(program, stdio.passed, watched=False)
-    finally:
-        stdio.close()
-    captured = Captured(program.output)
-    talk = _native.Talk(ends.channel)
-    conversation = Conversation(
-        talk=talk,
-        channel=ends.channel,
-        captured=captured,
+    run = _native.Run()
+    talk = Conversation(
+        run=run,
+        captured=Captured(program.output),
         deadline=began + program.wall_seconds,
         kill_jail=live.kill,
         patience=_ALONE_SECONDS if "JK_RUN_ALONE" in program.flags else KILL_SECONDS,
     )
     try:
-        if ends.stdin >= 0:
-            os.set_blocking(ends.stdin, False)
-            talk.feed(ends.stdin, data or b"")
-        for index, fd in enumerate((ends.stdout, ends.stderr)):
-            if fd >= 0:
-                talk.listen(index, fd)
-        report = conversation.until_end()
+        live.submit(run, program, descriptors(*streams), watched=False)
+        run.feed(data or b"")
+        run.listen()
+        talk.advance()
     finally:
-        # Closing the channel is also the order to kill: an exception here leaves nothing running.
-        for fd in (ends.channel, ends.stdout, ends.stderr, talk.forget_input()):
-            if fd >= 0:
-                os.close(fd)
+        # This is also the order to kill: an exception here leaves nothing running.
+        run.close()
+    report = talk.report
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)
-    if report is None and conversation.verdict is None:
-        live.wait_ready()
-    output: Any = (captured.contents(0), captured.contents(1))
+    if report is None and talk.verdict is None:
+        live.wait_ready()  # raises, if the jail was not even born
+        talk.verdict = ExitReason.KILLED if live.closed else None
     return judge(
         report,
-        argv=program.argv,
-        output=tuple(part.decode(errors="replace") for part in output) if text else output,
-        truncated=captured.full,
-        host_verdict=conversation.verdict or (ExitReason.KILLED if report is None and live.closed else None),
-        cpu_seconds=program.cpu_seconds,
+        program,
+        captured=talk.captured,
+        text=text,
+        host_verdict=talk.verdict,
         wall=time.monotonic() - began,
         isolation=isolation,
     )

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import struct
 import time
 from collections.abc import Callable
 
 import attrs
 
-from jailkit._native import Report, Talk, TalkEvent
+from jailkit._native import Event, Report, Run
 from jailkit.process.result import ExitReason
 
-__all__ = ["KILL_SECONDS", "KILL_TREE", "Captured", "Conversation", "order"]
-
-KILL_TREE = 0
+__all__ = ["KILL_SECONDS", "Captured", "Conversation"]
 
 KILL_SECONDS = 2.0
 """How long PID 1 may take to end a program's tree, which it does in milliseconds, before the whole jail is killed."""
-
-
-def order(channel: int, what: int) -> None:
-    """Send an order to PID 1 on a program's channel: a signal number, or KILL_TREE."""
-    try:
-        os.write(channel, struct.pack("=i", what))
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the program has ended, and PID 1 has closed its end
 
 
 @attrs.define
@@ -38,8 +26,8 @@ class Captured:
     size: int = 0
 
     def add(self, index: int, data: bytes) -> None:
-        """Keep some bytes."""
-        if data:
+        """Keep some bytes; once over the bound, of what still comes before the program is dead, no more than that."""
+        if data and self.size <= self.bound + 2 * len(data):
             self.parts[index].append(data)
             self.size += len(data)
 
@@ -62,60 +50,59 @@ class Conversation:
     """One program from its start to the report of its end.
 
     Attributes:
-        talk: The bytes.
-        channel: Where orders go.
-        captured: What came.
-        deadline: When the program must have ended, on the monotonic clock, or inf.
+        run: The program.
+        captured: What it wrote.
+        deadline: When it must have ended, on the monotonic clock, or inf.
         kill_jail: Called when PID 1 does not carry out an order to kill.
         patience: Seconds that PID 1 has for it.
         verdict: What the host did to the program, if anything.
+        ended: Whether its end was reported, or PID 1 is gone.
     """
 
-    talk: Talk
-    channel: int
+    run: Run
     captured: Captured
     deadline: float
     kill_jail: Callable[[], None]
     patience: float = KILL_SECONDS
     verdict: ExitReason | None = None
+    ended: bool = False
     _escalate: float = math.inf
 
-    def until_end(self) -> Report | None:
-        """Go on until the program's end is reported; None when PID 1 went away without a report."""
-        while True:
+    def advance(self, until: float = math.inf) -> bool:
+        """Go on until the program's end (True), or until a time on the monotonic clock (False)."""
+        while not self.ended:
             now = time.monotonic()
-            wake = min(self.deadline if self.verdict is None else math.inf, self._escalate)
-            events = self.talk.step(None if wake == math.inf else max(0.0, wake - now))
-            self._take()
-            if events & TalkEvent.FULL:
-                continue
-            if events & TalkEvent.REPORT:
-                return self.talk.report
-            if events & TalkEvent.LOST:
-                return None
-            self._look_at_clock()
+            if now >= until:
+                return False
+            wake = min(until, self._escalate, self.deadline if self.verdict is None else math.inf)
+            events = self.run.talk(None if wake == math.inf else wake - now)
+            for index in (0, 1):
+                self.captured.add(index, self.run.take(index + 1))
+            # A full buffer may have more behind it, so that is no end yet.
+            self.ended = not events & Event.FULL and bool(events & (Event.REPORT | Event.LOST))
+            if not self.ended:
+                self._look()
+        return True
 
-    def _take(self) -> None:
-        for index in (0, 1):
-            data = self.talk.take(index)
-            # Past the bound nothing more is kept than one buffer of the tail: the program is being killed.
-            if data and self.captured.size <= self.captured.bound + 2 * len(data):
-                self.captured.add(index, data)
-        if self.talk.input_fd >= 0 and self.talk.input_done:
-            os.close(self.talk.forget_input())
-        if self.captured.full and self.verdict is None:
-            self.kill(ExitReason.OUTPUT)
+    @property
+    def report(self) -> Report | None:
+        """How the program ended; None when PID 1 went away without a report."""
+        return self.run.report
 
-    def _look_at_clock(self) -> None:
+    def _look(self) -> None:
+        """Whatever is happening, the clock and the bound count."""
         now = time.monotonic()
+        if self.captured.full:
+            self.kill(ExitReason.OUTPUT)
+        elif now >= self.deadline:
+            self.kill(ExitReason.WALL_TIME)
         if now >= self._escalate:
             self._escalate = math.inf
             self.kill_jail()
-        elif now >= self.deadline and self.verdict is None:
-            self.kill(ExitReason.WALL_TIME)
 
     def kill(self, verdict: ExitReason) -> None:
-        """Have the program and all it started killed, for a reason."""
-        self.verdict = verdict
-        self._escalate = time.monotonic() + self.patience
-        order(self.channel, KILL_TREE)
+        """Have the program and all it started killed, for a reason; the first reason counts."""
+        if self.verdict is None and not self.ended:
+            self.verdict = verdict
+            self._escalate = time.monotonic() + self.patience
+            self.run.order(None)

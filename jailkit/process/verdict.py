@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 from jailkit._native import Report
-from jailkit.plan import Protection
-from jailkit.process.result import ExitReason, Output, Result, Usage
+from jailkit.plan import Program, Protection
+from jailkit.process.result import ExitReason, Result, Usage
+from jailkit.process.talk import Captured
 
 __all__ = ["judge"]
 
@@ -17,26 +19,27 @@ _CPU_SLACK = 0.1
 
 def judge(
     report: Report | None,
+    program: Program,
     *,
-    argv: tuple[bytes, ...],
-    output: tuple[Output, Output],
-    truncated: bool,
+    captured: Captured,
+    text: bool,
     host_verdict: ExitReason | None,
-    cpu_seconds: float,
     wall: float,
     isolation: tuple[Protection, ...],
-) -> Result[Output]:
+) -> Result[Any]:
     """Decide how a program ended. Without a report, PID 1 was killed, and the program with it."""
     returncode = os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
     used = (report.user_us + report.system_us) / 1e6 if report else 0.0
-    reason = host_verdict or _own_end(report, returncode, used, cpu_seconds)
+    output: tuple[Any, Any] = (captured.contents(0), captured.contents(1))
+    if text:
+        output = (output[0].decode(errors="replace"), output[1].decode(errors="replace"))
     return Result(
-        argv=argv,
+        argv=program.argv,
         returncode=returncode,
-        reason=reason,
+        reason=host_verdict or _own_end(report, returncode, used, program.cpu_seconds),
         stdout=output[0],
         stderr=output[1],
-        truncated=truncated,
+        truncated=captured.full,
         usage=Usage(
             cpu_user=report.user_us / 1e6 if report else 0.0,
             cpu_system=report.system_us / 1e6 if report else 0.0,

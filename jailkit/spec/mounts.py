@@ -52,7 +52,12 @@ class Bind:
         source: Path on the host, absolute. Looked up when the jail starts, following links.
         target: Path in the jail. Default: that of `source`. Missing directories on the way
             are made in the jail, never in the root directory of the caller.
-        writable: Lets the jail change it; the changes are real and stay. Default: False.
+        writable: Lets the jail change it; the changes are real and stay, and belong to the owner of
+            `source`, as whom the jail's user acts on it. Default: False.
+        as_owner: Lets the jail's user read it as the owner of `source` would. Default: False:
+            as root's jail, it may read what anybody may. Implied by `writable`. An ordinary
+            user's jail acts as that user in any case. With a source that belongs to root,
+            this gives the jail what only root may read: do not use it on system directories.
         noexec: Refuses to execute files from there. Default: False. Does not stop an
             interpreter in the jail from reading a script.
         optional: Leaves the mount out when `source` does not exist. Default: False, which
@@ -69,6 +74,7 @@ class Bind:
     source: str = attrs.field(converter=check.clean_path, validator=check.absolute_path)
     target: str = attrs.field(default=None, converter=check.clean_path_or_default)
     writable: bool = attrs.field(default=False, kw_only=True, validator=check.is_bool)
+    as_owner: bool = attrs.field(default=False, kw_only=True, validator=check.is_bool)
     noexec: bool = attrs.field(default=False, kw_only=True, validator=check.is_bool)
     optional: bool = attrs.field(default=False, kw_only=True, validator=check.is_bool)
 
@@ -84,8 +90,8 @@ class Tmpfs:
 
     Attributes:
         target: Path in the jail.
-        size: Bytes it can hold. Default: None, the `Limits.disk` of the jail. Enforced by
-            the kernel (ENOSPC). What is in it is memory of the host.
+        size: Bytes it can hold. Default: None: it shares the `Limits.disk` of the jail with
+            everything else that is private. Enforced by the kernel (ENOSPC). What is in it is memory of the host.
         mode: Permission bits of the directory. Default: 0o1777, everyone may write.
 
     Raises:

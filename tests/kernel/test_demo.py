@@ -35,12 +35,12 @@ REASONS = {
     "endless_loop.c": {"CPU_TIME", "WALL_TIME"},
     "sleeper.py": {"WALL_TIME"},
     "ignores_signals.c": {"WALL_TIME"},
-    "memory_hog.py": {"EXITED", "MEMORY"},
+    "memory_hog.py": {"EXITED"},
     "fork_bomb.c": {"WALL_TIME"},
     "thread_bomb.c": {"EXITED"},
     "output_flood.c": {"OUTPUT"},
-    "fills_disk.py": {"EXITED", "DISK"},
-    "huge_file.c": {"SIGNALED", "DISK"},
+    "fills_disk.py": {"EXITED"},
+    "huge_file.c": {"SIGNALED"},
     "host_files.py": {"EXITED"},
     "includes_shadow.c": {"EXITED"},
     "other_processes.py": {"EXITED"},
@@ -112,7 +112,7 @@ def test_no_submission_goes_unjudged(report: dict[str, Any]) -> None:
 @pytest.mark.parametrize("program", ["held_pipe.py", "daemon.c"])
 def test_what_stays_behind_does_not_delay_the_result(report: dict[str, Any], program: str) -> None:
     """A program that leaves a sleeping child ends when it ends, not when the child does or the timeout comes."""
-    assert row(report, program)["wall"] < 1.9
+    assert row(report, program)["wall_seconds"] < 1.9
     assert row(report, program)["returncode"] == 0
 
 
@@ -121,13 +121,23 @@ def test_no_submission_printed_that_it_escaped(report: dict[str, Any]) -> None:
     assert [row["program"] for row in report["rows"] if "ESCAPED" in row["output"]] == []
 
 
-def test_the_table_holds_no_control_characters() -> None:
-    """A submission cannot steer the terminal of whoever reads the table."""
-    done = demo("terminal_escapes.py", "breadth_first.py")
+def test_the_report_tells_of_its_limits(report: dict[str, Any]) -> None:
+    """The jails of the report are those of the submissions, with all the limits that the demo asks for."""
+    states = {protection["name"]: protection["state"] for protection in report["isolation"]}
+    asked = ("wall_seconds", "processes", "address_space", "file_size", "disk", "output")
+    assert {states[f"limit: {name}"] for name in asked} == {"enforced"}
+    assert states["network"] == "enforced"
+    assert states["limit: memory"] == "absent"
+
+
+def test_the_table_fits_its_reader() -> None:
+    """It fits 120 columns, and no submission can steer the terminal of whoever reads it."""
+    done = demo("terminal_escapes.py", "breadth_first.py", "uncaught_exception.py", "fills_disk.py", "null_pointer.c")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.replace("\n", "").isascii()
-    assert re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout) is None
-    assert "2 of 2 submissions ended as expected." in done.stdout
+    assert re.fullmatch(r"[\x20-\x7e\n]+", done.stdout)
+    assert max(len(line) for line in done.stdout.splitlines()) <= 120
+    assert re.search(r"^  terminal_escapes\.py .* \\x1b\[2J", done.stdout, re.MULTILINE)
+    assert "5 of 5 submissions ended as expected." in done.stdout
 
 
 def test_an_unexpected_outcome_fails_the_demo(tmp_path: Path) -> None:
@@ -139,6 +149,18 @@ def test_an_unexpected_outcome_fails_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert (said["ok"], said["rows"][0]["verdict"]) == (False, "accepted")
+    done = demo("--submissions", str(tmp_path))
+    assert done.returncode == 1
+    assert re.search(r"^! breadth_first\.py +accepted", done.stdout, re.MULTILINE)
+    assert "! breadth_first.py: accepted, exited (exit code 0) after" in done.stdout
+    assert "0 of 1 submissions ended as expected." in done.stdout
+
+
+def test_an_unknown_program_is_named() -> None:
+    """A mistyped name ends the demo before it starts a jail."""
+    done = demo("no_such.py")
+    assert done.returncode == 1
+    assert done.stderr.endswith("do not agree on no_such.py\n")
 
 
 def test_expected_verdicts_are_words_of_the_demo() -> None:
@@ -165,13 +187,13 @@ def test_the_canary_sings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     canary_class = importlib.import_module("canary").Canary
     with canary_class() as canary:
         env = canary.env
-        assert canary.findings([b"nothing"]) == []
+        assert canary.findings({"innocent": b"nothing"}) == []
         socket.create_connection(("127.0.0.1", int(env["HOST_TCP"]))).close()
         Path(f"left-{env['JAILKIT_DEMO']}").touch()
         leak = os.open("/dev/null", os.O_RDONLY)
         survivor = subprocess.Popen(["/bin/sleep", "60"], env=env)
         try:
-            sung = "\n".join(canary.findings([Path(env["HOST_SECRET"]).read_bytes()]))
+            sung = "\n".join(canary.findings({"thief": Path(env["HOST_SECRET"]).read_bytes()}))
         finally:
             os.close(leak)
             survivor.kill()
@@ -181,7 +203,30 @@ def test_the_canary_sings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert f"descriptor left behind: {leak} -> /dev/null" in sung
     assert f"process left behind: child {survivor.pid}" in sung
     assert f"process left behind: survivor {survivor.pid}" in sung
-    assert "the host's secret is in output 0" in sung
+    assert "the host's secret is in the output of thief" in sung
+
+
+def test_the_canary_sees_into_jails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What survived in a jail would be found, although it has other ids and process numbers there."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with importlib.import_module("canary").Canary() as canary:
+        with jailkit.Jail() as jail:
+            jail.run(["sh", "-c", "sleep 60 &"], env=canary.env, detach=True).check()
+            sung = "\n".join(canary.findings({}))
+        assert canary.findings({}) == []
+    assert "process left behind: survivor" in sung
+
+
+@pytest.mark.parametrize("program", ["host_files.py", "other_processes.py"])
+def test_an_attack_succeeds_without_a_jail(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harmless ones of the attackers tell that they got out where nothing holds them."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with importlib.import_module("canary").Canary() as canary:
+        done = subprocess.run(
+            [sys.executable, str(SUBMISSIONS / program)],
+            env=canary.env, capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+    assert done.stdout.startswith("ESCAPED: ")
 
 
 @pytest.mark.parametrize("program", GUARDED)

@@ -21,6 +21,7 @@ ALLOWED = {
     "_native": {"_errors"},
     "process": {"_errors", "spec", "plan", "_native"},
     "_jail": {"_errors", "spec", "plan", "_host", "_native", "process"},
+    "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
 ONLY = {

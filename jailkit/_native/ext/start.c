@@ -1,22 +1,17 @@
 /*
- * start.c: from the host program to jailkit-init, and from a request to the channel of a program.
+ * start.c: a jail from its start to its end, as its parent process sees it.
  *
  * The start is a vfork(2): the child borrows the caller's memory until its exec, so the cost does not grow with that
  * memory, and no lock, allocator or interpreter is touched in between.
  */
-#define _GNU_SOURCE
 #include "ext.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 
 static void child(const char *init, char *const argv[], int ctl, int plan, volatile int *error) {
     char *const no_environment[] = {NULL};
@@ -30,10 +25,12 @@ static void child(const char *init, char *const argv[], int ctl, int plan, volat
     _exit(127);
 }
 
-int jk_start(const char *init, const char *id_base, int ctl, int plan) {
-    char *const argv[] = {"jailkit-init", (char *)id_base, NULL};
+static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan) {
+    char number[16];
+    char *const argv[] = {"jailkit-init", number, NULL};
     volatile int error = 0;
     sigset_t all, before;
+    snprintf(number, sizeof number, "%u", id_base);
     sigfillset(&all);
     /* No handler of the host program may run in the child, on borrowed memory; the mask is also what PID 1 wants. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -44,78 +41,81 @@ int jk_start(const char *init, const char *id_base, int ctl, int plan) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid > 0 && failed)
         syscall(SYS_wait4, pid, NULL, 0, NULL);
-    return failed ? -failed : pid;
+    else
+        jail->starter = pid;
+    return -failed;
 }
 
-int jk_receive(int sock, struct jk_report *report, int *passed_fd, int timeout_ms) {
-    char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-    struct iovec bytes = {report, sizeof *report};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    struct pollfd ready = {sock, POLLIN, 0};
-    *passed_fd = -1;
-    int polled = poll(&ready, 1, timeout_ms);
-    if (polled <= 0)
-        return polled == 0 ? -EAGAIN : -errno;
-    ssize_t size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size <= 0)
-        return size == 0 || errno == ECONNRESET ? 0 : -errno;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    if (head && head->cmsg_type == SCM_RIGHTS)
-        memcpy(passed_fd, CMSG_DATA(head), sizeof *passed_fd);
-    return size == sizeof *report ? 1 : -EPROTO;
+/*
+ * A slice of host ids that no other jail has. The claim is a name in the abstract socket namespace, bound to the end of
+ * the control socket that PID 1 will hold: it lasts exactly as long as PID 1, whatever happens to this process, and
+ * leaves nothing behind. Jails in other network namespaces of the host do not see it.
+ */
+static int64_t claim(int sock, const struct jk_ids *ids) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    for (uint32_t n = 0; n < ids->count; n++) {
+        uint32_t slice = (ids->start + n) % ids->count;
+        int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "jailkit/ids/%u/%u", ids->first, slice);
+        if (bind(sock, (struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 1 + (unsigned)length) == 0)
+            return (int64_t)ids->first + (int64_t)slice * ids->slice;
+        if (errno != EADDRINUSE)
+            return -errno;
+    }
+    return ids->count ? -EADDRINUSE : 0;
 }
 
-static int make_pipe(int fds[2], int ours, int *mine, int *theirs) {
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
-    *mine = fds[ours];
-    *theirs = fds[!ours];
-    return 0;
-}
-
-static int send_request(const struct jk_run *run, const int *fds, int count) {
-    char control[CMSG_SPACE(6 * sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec bytes = {(void *)run->request, run->memory >= 0 ? sizeof(struct jk_request) : run->size};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    *head = (struct cmsghdr){CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(head), fds, count * sizeof(int));
-    return sendmsg(run->ctl, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-int jk_submit(struct jk_run *run) {
-    int theirs[3], passed[6], pair[2] = {-1, -1}, end[2], error = 0, count = 4, exec_end = -1;
-    run->channel = run->exec_pipe = run->ours[0] = run->ours[1] = run->ours[2] = -1;
-    memcpy(theirs, run->theirs, sizeof theirs);
-    for (int n = 0; n < 3 && !error; n++)
-        if (run->theirs[n] == -1)
-            error = make_pipe(end, n == 0, &run->ours[n], &theirs[n]);
-    if (!error && run->want_exec_pipe)
-        error = make_pipe(end, 0, &run->exec_pipe, &exec_end);
+int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids) {
+    int pair[2] = {-1, -1};
+    int file = jk_memory_file(plan, size);
+    int error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
-    run->channel = pair[0];
-    memcpy(passed, (int[]){pair[1], theirs[0], theirs[1], theirs[2] == -2 ? theirs[1] : theirs[2]}, 4 * sizeof(int));
-    if (run->memory >= 0)
-        passed[count++] = run->memory;
-    if (exec_end >= 0)
-        passed[count++] = exec_end;
-    if (!error)
-        error = send_request(run, passed, count);
-    for (int n = 0; n < 3; n++) {
-        if (run->theirs[n] == -1 && theirs[n] >= 0)
-            close(theirs[n]);
-        if (error && run->ours[n] >= 0)
-            close(run->ours[n]);
-    }
-    for (int n = 0; n < 2; n++) { /* their ends always, ours after an error */
-        int fds[2][2] = {{pair[1], pair[0]}, {exec_end, run->exec_pipe}};
-        if (fds[n][0] >= 0)
-            close(fds[n][0]);
-        if (error && fds[n][1] >= 0)
-            close(fds[n][1]);
-    }
+    jail->ctl = pair[0];
+    int64_t base = error ? error : claim(pair[1], ids);
+    error = base < 0 ? (int)base : start_init(jail, init, (uint32_t)base, pair[1], file);
+    close_fd(&pair[1]);
+    close_fd(&file);
+    if (error)
+        close_fd(&jail->ctl);
     return error;
+}
+
+int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms) {
+    int fd = -1, heard = jk_receive(jail->ctl, report, &fd, timeout_ms);
+    if (heard == 1 && report->kind == JK_REPORT_BORN) {
+        jail->pid = report->pid;
+        jail->pidfd = fd;
+    }
+    return heard;
+}
+
+/* Without the report of its birth nobody could wait for PID 1. The starter sends it or ends. */
+static void learn_of_birth(struct jk_jail *jail, int timeout_ms) {
+    struct jk_report report = {0};
+    int heard = 1;
+    while (jail->pidfd < 0 && jail->ctl >= 0 && report.kind != JK_REPORT_FAILED && (heard == 1 || heard == -EINTR))
+        heard = jk_hear(jail, &report, timeout_ms);
+}
+
+int jk_end(struct jk_jail *jail, int timeout_ms) {
+    int polled = 1;
+    learn_of_birth(jail, timeout_ms);
+    close_fd(&jail->ctl); /* from here on PID 1 ends by itself, and if it cannot, by this: */
+    if (jail->pidfd >= 0) {
+        struct pollfd dead = {jail->pidfd, POLLIN, 0};
+        siginfo_t how;
+        syscall(SYS_pidfd_send_signal, jail->pidfd, SIGKILL, NULL, 0);
+        while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
+            ;
+        if (polled > 0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
+            waitid(P_PIDFD, (id_t)jail->pidfd, &how, WEXITED);
+        close_fd(&jail->pidfd);
+    }
+    if (jail->starter > 0) { /* it has ended long ago, unless a file system hangs; not reaped, so the pid is its own */
+        kill(jail->starter, SIGKILL);
+        while (syscall(SYS_wait4, jail->starter, NULL, 0, NULL) < 0 && errno == EINTR)
+            ;
+    }
+    jail->starter = jail->pid = -1;
+    return polled > 0 ? 0 : -ETIMEDOUT;
 }

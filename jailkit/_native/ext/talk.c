@@ -2,17 +2,11 @@
  * talk.c: bytes in, bytes out, and the report of the end, in one call: every call that gives the interpreter lock back
  * can cost a switch interval of each busy thread. What to do with a full buffer or a deadline is Python's to decide.
  */
-#define _GNU_SOURCE
 #include "ext.h"
 
-#include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 static int64_t now_ms(void) {
     struct timespec now;
@@ -57,9 +51,9 @@ static int open_stream(const struct jk_stream *stream) {
 }
 
 /* After the end: all that was written is in the pipes, and nobody is left to wait for. 1: a buffer is full. */
-static int drain(struct jk_talk *talk) {
-    for (int n = 0; n < 2; n++) {
-        struct jk_stream *output = &talk->output[n];
+static int drain(struct jk_run *run) {
+    for (int n = 1; n < 3; n++) {
+        struct jk_stream *output = &run->stream[n];
         struct pollfd ready = {open_stream(output), POLLIN, 0};
         while (ready.fd >= 0 && poll(&ready, 1, 0) > 0) {
             drink(output);
@@ -71,51 +65,53 @@ static int drain(struct jk_talk *talk) {
     return 0;
 }
 
-static int listen_to(struct jk_talk *talk) {
+static int listen_to(struct jk_run *run) {
     struct jk_report report;
-    ssize_t size = recv(talk->channel, &report, sizeof report, MSG_DONTWAIT);
-    if (size == 0 || (size < 0 && errno == ECONNRESET))
+    ssize_t size = recv(run->channel, &report, sizeof report, MSG_DONTWAIT);
+    if (size < 0 && errno == ECONNRESET) /* an order was left unread; what was reported before comes after this */
+        size = recv(run->channel, &report, sizeof report, MSG_DONTWAIT);
+    if (size == 0)
         return JK_EVENT_LOST;
     if (size != sizeof report || (report.kind != JK_REPORT_FAILED && report.kind != JK_REPORT_EXITED))
         return 0;
     /* FAILED is said by the program itself before its exec, EXITED by PID 1 after it: the first word counts. */
-    if (!talk->got_report)
-        talk->report = report;
-    talk->got_report = 1;
+    if (!run->got_report)
+        run->report = report;
+    run->got_report = 1;
     return JK_EVENT_REPORT;
 }
 
-static int serve_ready(struct jk_talk *talk, const struct pollfd *ready) {
+static int serve_ready(struct jk_run *run, const struct pollfd *ready) {
     int events = 0;
     if (ready[0].revents)
-        feed(&talk->input);
-    for (int n = 0; n < 2; n++) {
-        struct jk_stream *output = &talk->output[n];
-        if (ready[1 + n].revents)
+        feed(&run->stream[0]);
+    for (int n = 1; n < 3; n++) {
+        struct jk_stream *output = &run->stream[n];
+        if (ready[n].revents)
             drink(output);
         if (output->fd >= 0 && !output->ended && output->used == output->size)
             events |= JK_EVENT_FULL;
     }
-    return ready[3].revents ? events | listen_to(talk) : events;
+    return ready[3].revents ? events | listen_to(run) : events;
 }
 
-int jk_talk(struct jk_talk *talk, int timeout_ms) {
+int jk_talk(struct jk_run *run, int timeout_ms) {
     int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
-    int events = talk->got_report ? JK_EVENT_REPORT : 0;
+    int events = run->got_report ? JK_EVENT_REPORT : 0;
     while (!events) {
-        struct pollfd ready[4] = {{open_stream(&talk->input), POLLOUT, 0},
-                                  {open_stream(&talk->output[0]), POLLIN, 0},
-                                  {open_stream(&talk->output[1]), POLLIN, 0},
-                                  {talk->channel, POLLIN, 0}};
+        if (run->stream[0].ended) /* all of the input is written, and its end is for the program to see */
+            close_fd(&run->stream[0].fd);
+        struct pollfd ready[4] = {{open_stream(&run->stream[0]), POLLOUT, 0},
+                                  {open_stream(&run->stream[1]), POLLIN, 0},
+                                  {open_stream(&run->stream[2]), POLLIN, 0},
+                                  {run->channel, POLLIN, 0}};
         int64_t left = deadline < 0 ? -1 : deadline - now_ms();
         int count = poll(ready, 4, deadline < 0 ? -1 : left > 0 ? (int)left : 0);
         if (count < 0)
             return errno == EINTR ? JK_EVENT_SIGNAL : -errno;
-        events = count == 0 ? JK_EVENT_TIMEOUT : serve_ready(talk, ready);
-        if (talk->input.ended && talk->input.fd >= 0 && !events)
-            return JK_EVENT_FULL; /* all of the input is written: the caller closes it */
+        events = count == 0 ? JK_EVENT_TIMEOUT : serve_ready(run, ready);
     }
-    if ((events & (JK_EVENT_REPORT | JK_EVENT_LOST)) && drain(talk))
+    if ((events & (JK_EVENT_REPORT | JK_EVENT_LOST)) && drain(run))
         events |= JK_EVENT_FULL;
     return events;
 }

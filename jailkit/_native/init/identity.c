@@ -73,11 +73,17 @@ int step_newidmap(struct jail *j, const struct jk_step *s) {
     return status == 0 ? 0 : status == 127 << 8 ? -ENOENT : -EPERM;
 }
 
+static int open_namespace(int pid, const char *name) {
+    char path[64], kind[32];
+    put_text(put_text(kind, "ns/"), name);
+    proc_path(path, pid, kind);
+    return (int)SYS(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+}
+
 /* Only its name in /proc is wanted: the namespace lives on in the descriptor, the process does not. */
 int step_userns(struct jail *j, const struct jk_step *s) {
     const struct jk_idmap *map = (const struct jk_idmap *)plan_text(j, s->text);
     struct stat owner = {0};
-    char path[64];
     if (s->text_size != 2 * sizeof *map)
         return -EINVAL;
     if (s->at != JK_NONE && SYS(fstat, j->slot[s->at], &owner) < 0)
@@ -91,11 +97,42 @@ int step_userns(struct jail *j, const struct jk_step *s) {
     int error = write_map(j, (int)holder, "uid_map", map, 1, owner.st_uid);
     if (error == 0)
         error = write_map(j, (int)holder, "gid_map", map + 1, 1, owner.st_gid);
-    proc_path(path, (int)holder, "ns/user");
     if (error == 0)
-        error = (int)SYS(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+        error = open_namespace((int)holder, "user");
     SYS(kill, holder, SIGKILL);
     SYS(wait4, holder, 0, __WALL, 0);
+    return error;
+}
+
+int step_join(struct jail *j, const struct jk_step *s) {
+    (void)s;
+    int users = open_namespace(j->pid, "user");
+    int error = users < 0 ? users : (int)SYS(setns, users, CLONE_NEWUSER);
+    close_fd(users);
+    return error;
+}
+
+int step_unshare(struct jail *j, const struct jk_step *s) {
+    (void)j;
+    return (int)SYS(unshare, s->flags);
+}
+
+int step_give(struct jail *j, const struct jk_step *s) {
+    struct jk_report gift = {.kind = JK_REPORT_READY};
+    int namespace = open_namespace((int)SYS(getpid), plan_text(j, s->path));
+    int error = namespace < 0 ? namespace : send_report(j->gate[1], &gift, namespace);
+    close_fd(namespace);
+    return error;
+}
+
+int step_take(struct jail *j, const struct jk_step *s) {
+    struct jk_report gift;
+    int namespace = -1, count;
+    int received = receive_message(j->gate[0], &gift, sizeof gift, &namespace, &count);
+    if (received < 0 || count != 1) /* the host phase failed and has said so before */
+        return received < 0 ? received : -EPIPE;
+    int error = (int)SYS(setns, namespace, s->flags);
+    close_fd(namespace);
     return error;
 }
 

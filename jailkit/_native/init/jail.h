@@ -8,7 +8,8 @@
  *     mounts.c    steps of the mount API
  *     identity.c  steps about ids, capabilities and names
  *     serve.c     PID 1 at work: requests, orphans, reports
- *     program.c   one program, from the fork to its exec
+ *     program.c   one program, from its birth to its exec
+ *     stack.c     how it is born
  *     tree.c      ending all that one program has started
  *
  * Every function returns 0 (or a descriptor) or -errno. Nothing here decides anything: what happens, and in which
@@ -25,7 +26,8 @@ struct jail {
     const struct jk_plan *plan;
     uint32_t id_base; /* first id of the jail's own range, where the plan uses one */
     int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
-    int gate[2];      /* PID 1 waits at [0] until the host phase has ended at [1] */
+    int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
+    int released;
     int proc;         /* the procfs that PID 1 keeps for itself */
     int slot[JK_SLOTS];
 };
@@ -43,7 +45,8 @@ typedef int step_function(struct jail *, const struct jk_step *);
 
 /* main.c */
 int send_report(int sock, const struct jk_report *report, int passed_fd);
-step_function birth;
+int receive_message(int sock, void *bytes, size_t size, int *fds, int *count);
+step_function birth, step_release, step_join, step_unshare, step_give, step_take;
 
 /* steps.c */
 int plan_check(const struct jk_plan *plan, uint64_t size);
@@ -64,12 +67,15 @@ step_function step_chdir, step_keep_proc;
 step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_setids, step_sethostname, step_loopback;
 step_function step_cap_bound, step_prctl;
 
-/* serve.c, program.c, tree.c */
-struct passed {
-    int channel, stdio[3], memory, exec_pipe;
+/* serve.c, program.c, stack.c, tree.c */
+struct launch { /* all that a program needs between its birth and its exec, where PID 1 does not touch it */
+    const struct jk_request *request;
+    const char **vectors; /* room for candidates, argv and envp, each with its NULL */
+    int channel, stdio[3], exec_pipe;
 };
 __attribute__((noreturn)) void serve(const struct jail *j);
-__attribute__((noreturn)) void program(const struct jk_request *head, const struct passed *fds);
+__attribute__((noreturn)) void program(void *launch);
+long clone_on(unsigned long flags, void *stack_end, int *pidfd, void (*run)(void *), void *argument);
 uint64_t tree_mark(int proc);
 void tree_kill(int proc, uint64_t mark);
 

@@ -30,6 +30,24 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
     return (int)SYS(sendmsg, sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* One message and up to six descriptors; as recvmsg(2). A message whose descriptors were cut off is an error. */
+int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(6 * sizeof(int))];
+    } control;
+    struct iovec into = {bytes, size};
+    struct msghdr message = {
+        .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    long received = SYS(recvmsg, sock, &message, MSG_CMSG_CLOEXEC);
+    *count = 0;
+    if (received > 0 && message.msg_controllen >= sizeof control.head && control.head.cmsg_type == SCM_RIGHTS) {
+        *count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        copy_bytes(fds, CMSG_DATA(&control.head), (size_t)*count * sizeof(int));
+    }
+    return received > 0 && (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) ? -EMSGSIZE : (int)received;
+}
+
 /* A jail starts with default signal actions, whatever the host program ignores (Python ignores SIGPIPE). */
 static void default_signals(void) {
     struct {
@@ -45,10 +63,11 @@ static void default_signals(void) {
 /* PID 1: wait until the host phase has ended, run the jail phase, serve. */
 __attribute__((noreturn)) static void first_process(struct jail *j) {
     const struct jk_plan *plan = j->plan;
-    char go;
+    struct jk_report go;
+    int none, count;
     close_fd(j->gate[1]);
     j->gate[1] = -1;
-    if (SYS(read, j->gate[0], &go, 1) != 1) /* end of file: the host phase failed and has said so */
+    if (receive_message(j->gate[0], &go, sizeof go, &none, &count) <= 0) /* the host phase failed and has said so */
         SYS(exit_group, 1);
     SYS(setsid);
     default_signals();
@@ -75,7 +94,7 @@ static long clone_pid1(uint64_t flags, int cgroup, int *pidfd) {
 int birth(struct jail *j, const struct jk_step *s) {
     struct jk_report report = {.kind = JK_REPORT_BORN};
     int pidfd = -1;
-    int error = (int)SYS(pipe2, j->gate, O_CLOEXEC);
+    int error = (int)SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, j->gate);
     if (error < 0)
         return error;
     long pid = clone_pid1(s->flags, s->at == JK_NONE ? -1 : j->slot[s->at], &pidfd);
@@ -87,6 +106,13 @@ int birth(struct jail *j, const struct jk_step *s) {
     error = send_report(JK_CTL_FD, &report, pidfd);
     close_fd(pidfd);
     return error < 0 ? error : 0;
+}
+
+int step_release(struct jail *j, const struct jk_step *s) {
+    struct jk_report go = {.kind = JK_REPORT_READY};
+    (void)s;
+    j->released = 1;
+    return send_report(j->gate[1], &go, -1);
 }
 
 static int load_plan(struct jail *j) {
@@ -120,5 +146,5 @@ int jail_main(int argc, char **argv) {
     }
     if (run_steps(j, JK_PHASE_HOST, 0, j->plan->host_steps) < 0)
         return 1;
-    return SYS(write, j->gate[1], "", 1) == 1 ? 0 : 1;
+    return j->released || step_release(j, 0) >= 0 ? 0 : 1;
 }

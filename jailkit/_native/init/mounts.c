@@ -13,7 +13,7 @@ int step_open_tree(struct jail *j, const struct jk_step *s) {
 }
 
 int step_openat(struct jail *j, const struct jk_step *s) {
-    return (int)SYS(openat, slot_fd(j, s->at), plan_text(j, s->path), s->flags | O_CLOEXEC, 0);
+    return open_inside(slot_fd(j, s->at), plan_text(j, s->path), s->flags);
 }
 
 int step_setattr(struct jail *j, const struct jk_step *s) {

@@ -27,7 +27,7 @@ static int mkdir_one(int root, char *path, char *slash, uint32_t mode) {
     return error;
 }
 
-int mkdir_inside(int root, const char *path, uint32_t mode) {
+static int mkdir_path(int root, const char *path, uint32_t mode) {
     char copy[4096];
     char *slash = 0;
     size_t length = text_length(path);
@@ -48,6 +48,21 @@ int mkdir_inside(int root, const char *path, uint32_t mode) {
         slash = copy + n;
     }
     return 0;
+}
+
+static int has_slash(const char *path) {
+    while (*path && *path != '/')
+        path++;
+    return *path == '/';
+}
+
+int mkdir_inside(int root, const char *path, uint32_t mode) {
+    if (*path && !has_slash(path)) { /* one name: mkdirat(2) follows no link there, and most are new */
+        int made = (int)SYS(mkdirat, root, path, mode);
+        if (made != -EEXIST)
+            return made;
+    }
+    return mkdir_path(root, path, mode);
 }
 
 /* The directory that holds `path`, made where it is missing, and the last component of `path`. */
@@ -81,12 +96,13 @@ int write_all(int fd, const char *text, uint64_t size) {
 
 /* A new file; -EEXIST where the name is taken, by whatever. */
 static int create_file(int root, const char *path, uint32_t mode) {
-    const char *name;
-    int dir = parent_inside(root, path, &name);
+    const char *name = path;
+    int dir = has_slash(path) ? parent_inside(root, path, &name) : root;
     if (dir < 0)
         return dir;
     int file = (int)SYS(openat, dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
-    close_fd(dir);
+    if (dir != root)
+        close_fd(dir);
     return file;
 }
 
@@ -99,30 +115,25 @@ int step_chown(struct jail *j, const struct jk_step *s) {
 }
 
 int step_target(struct jail *j, const struct jk_step *s) {
-    const char *path = plan_text(j, s->path);
     struct stat info;
-    int found = open_inside(slot_fd(j, s->at), path, O_PATH);
-    if (found != -ENOENT) {
-        close_fd(found);
-        return found < 0 ? found : 0;
-    }
     long error = SYS(fstat, slot_fd(j, s->slot), &info);
     if (error < 0)
         return (int)error;
     if (S_ISDIR(info.st_mode))
-        return mkdir_inside(slot_fd(j, s->at), path, 0755);
-    int file = create_file(slot_fd(j, s->at), path, 0644);
+        return mkdir_inside(slot_fd(j, s->at), plan_text(j, s->path), 0755);
+    int file = create_file(slot_fd(j, s->at), plan_text(j, s->path), 0644);
     close_fd(file);
-    return file;
+    return file == -EEXIST ? 0 : file; /* a link there is followed, inside the root, by whoever attaches */
 }
 
 int step_symlink(struct jail *j, const struct jk_step *s) {
-    const char *name;
-    int dir = parent_inside(slot_fd(j, s->at), plan_text(j, s->path), &name);
+    const char *path = plan_text(j, s->path), *name = path;
+    int root = slot_fd(j, s->at), dir = has_slash(path) ? parent_inside(root, path, &name) : root;
     if (dir < 0)
         return dir;
     int error = (int)SYS(symlinkat, plan_text(j, s->text), dir, name);
-    close_fd(dir);
+    if (dir != root)
+        close_fd(dir);
     return error;
 }
 

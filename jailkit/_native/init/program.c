@@ -1,11 +1,10 @@
 /*
- * program.c: one program, from the fork to its exec. The order is the protection: limits before the user changes
+ * program.c: one program, from its birth to its exec, in the memory of PID 1, of which it writes its area and its stack
+ * alone. The order is the protection: limits before the user changes
  * (so that the count of processes is checked), groups before the user (or there is no right left to do it), every
  * descriptor of the jail's own closed before the working directory is entered (CVE-2024-21626), exec last.
  */
 #include "jail.h"
-
-#include <linux/mman.h>
 
 struct strings {
     const char *next, *end;
@@ -32,31 +31,21 @@ static const char *take_string(struct strings *from) {
     return text;
 }
 
-static const char **take_vector(struct strings *from, uint32_t count) {
-    if (count > (uint32_t)(from->end - from->next)) /* each string has at least its NUL */
-        fail(JK_AT_REQUEST, -EINVAL);
-    long at = SYS(mmap, 0, (count + 1ul) * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at < 0 && at > -4096)
-        fail(JK_AT_REQUEST, at);
-    const char **vector = (const char **)at;
+/* The area has room for every vector, each with its NULL. */
+static const char **take_vector(struct strings *from, uint32_t count, const char ***room) {
+    const char **vector = *room;
     for (uint32_t n = 0; n < count; n++)
         vector[n] = take_string(from);
-    return vector; /* anonymous memory is zero: the NULL at the end is there */
-}
-
-static const struct jk_request *whole_request(const struct jk_request *head, int memory) {
-    if (memory < 0)
-        return head;
-    long at = SYS(mmap, 0, head->size, PROT_READ, MAP_PRIVATE, memory, 0);
-    if (at < 0 && at > -4096)
-        fail(JK_AT_REQUEST, at);
-    return (const struct jk_request *)at;
+    vector[count] = 0;
+    *room = vector + count + 1;
+    return vector;
 }
 
 /* 0, 1, 2: the program's; 3: the channel; 4: the exec pipe; every other descriptor is closed, not marked. */
-static void set_stdio(const struct passed *fds) {
+static void set_stdio(const struct launch *fds) {
     for (int n = 0; n < 3; n++)
-        must(JK_AT_STDIO, SYS(dup3, fds->stdio[n], n, 0));
+        if (fds->stdio[n] != n) /* else it is /dev/null already */
+            must(JK_AT_STDIO, SYS(dup3, fds->stdio[n], n, 0));
     if (fds->exec_pipe >= 0)
         must(JK_AT_STDIO, SYS(dup3, fds->exec_pipe, CHANNEL_FD + 1, O_CLOEXEC));
     must(JK_AT_STDIO, SYS(close_range, CHANNEL_FD + 1 + (fds->exec_pipe >= 0), ~0u, 0));
@@ -79,11 +68,19 @@ static void set_identity(const struct jk_request *r) {
     }
 }
 
+/* Not through a magic link: /proc/self/exe is the program that runs here and now, which is PID 1's (CVE-2019-5736). */
+static int open_plainly(const char *path, uint64_t flags, uint64_t mode) {
+    struct open_how how = {flags | O_CLOEXEC, mode, RESOLVE_NO_MAGICLINKS};
+    return (int)SYS(openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
 /* As execvp(3) looks: the first that can be run; EACCES only when no later candidate is better. */
 __attribute__((noreturn)) static void exec_first(const char **candidates, const char **argv, const char **envp) {
     long error = -ENOENT;
     for (; *candidates; candidates++) {
-        long result = SYS(execve, *candidates, argv, envp);
+        long result = open_plainly(*candidates, O_PATH, 0);
+        if (result >= 0)
+            result = SYS(execve, *candidates, argv, envp);
         if (result != -ENOENT && result != -ENOTDIR && result != -EACCES)
             fail(JK_AT_EXEC, result);
         if (result == -EACCES || error != -EACCES)
@@ -95,30 +92,33 @@ __attribute__((noreturn)) static void exec_first(const char **candidates, const 
 /* The host reads and writes files of the jail by descriptors that a process of the jail has opened for it. */
 __attribute__((noreturn)) static void open_for_host(const struct jk_request *r, const char *path) {
     struct jk_report report = {.kind = JK_REPORT_OPENED, .phase = JK_PHASE_PROGRAM};
-    int fd = (int)SYS(openat, AT_FDCWD, path, r->open_flags | O_CLOEXEC, 0777);
+    int fd = open_plainly(path, r->open_flags, r->open_flags & O_CREAT ? 0777 : 0);
     must(JK_AT_OPEN, fd);
     send_report(CHANNEL_FD, &report, fd);
     for (;;)
         SYS(exit_group, 0);
 }
 
-void program(const struct jk_request *head, const struct passed *fds) {
+void program(void *told) {
+    const struct launch *launch = told;
+    const struct jk_request *r = launch->request;
     uint64_t no_signals = 0;
     /* First of all the way to report: descriptor 3, over the control socket, which is not the program's. */
-    if (SYS(dup3, fds->channel, CHANNEL_FD, O_CLOEXEC) < 0)
-        SYS(exit_group, 127);
-    const struct jk_request *r = whole_request(head, fds->memory);
-    struct strings strings = {(const char *)(r + 1), (const char *)r + head->size};
-    const char **candidates = take_vector(&strings, head->candidates);
-    const char **argv = take_vector(&strings, head->argc);
-    const char **envp = take_vector(&strings, head->envc);
+    if (SYS(dup3, launch->channel, CHANNEL_FD, O_CLOEXEC) < 0)
+        for (;;)
+            SYS(exit_group, 127);
+    struct strings strings = {(const char *)(r + 1), (const char *)r + r->size};
+    const char **room = launch->vectors;
+    const char **candidates = take_vector(&strings, r->candidates, &room);
+    const char **argv = take_vector(&strings, r->argc, &room);
+    const char **envp = take_vector(&strings, r->envc, &room);
     const char *directory = take_string(&strings);
-    set_stdio(fds);
+    set_stdio(launch);
     must(JK_AT_SESSION, SYS(setsid));
-    set_identity(head);
+    set_identity(r);
     must(JK_AT_CWD, SYS(chdir, directory));
     must(JK_AT_SIGNALS, SYS(rt_sigprocmask, 2 /* SIG_SETMASK, in the kernel's numbers */, &no_signals, 0, sizeof no_signals));
-    if (head->flags & JK_RUN_OPEN)
-        open_for_host(head, candidates[0]);
+    if (r->flags & JK_RUN_OPEN)
+        open_for_host(r, candidates[0]);
     exec_first(candidates, argv, envp);
 }

@@ -2,98 +2,12 @@
  * serve.c: PID 1 at work. It starts what the host asks for, passes signals on, reaps, reports; and ends, and the
  * whole jail with it, when the last descriptor of the control socket on the host's side is closed, by whatever.
  */
-#include "jail.h"
+#include "serve.h"
 
 #include <signal.h>
 
-struct run {
-    int pid, channel; /* channel -1: the host has let go of it */
-    uint32_t flags;
-    int ended;
-    uint64_t mark;
-    struct jk_report report;
-};
-
-enum { CTL = JK_CTL_FD, PROC, SIGNALS };
-
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
-static union {
-    struct jk_request head;
-    char bytes[JK_INLINE];
-} request;
-
-static void report_failure(int channel, int step, long error) {
-    struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_PROGRAM, .step = step, .error = (int)-error};
-    send_report(channel, &failed, -1);
-}
-
-static void forget(struct run *run) {
-    close_fd(run->channel);
-    *run = runs[--run_count];
-}
-
-static void start(const struct passed *fds) {
-    struct run *run = &runs[run_count];
-    struct jk_report report = {.kind = JK_REPORT_STARTED};
-    int pidfd = -1;
-    /* A cgroup namespace of its own marks all that this program will ever start (see tree.c). */
-    long pid = run_count == JK_RUNS ? -EAGAIN : SYS(unshare, CLONE_NEWCGROUP);
-    uint64_t mark = tree_mark(PROC);
-    if (pid == 0)
-        pid = SYS(clone, SIGCHLD | CLONE_PIDFD, 0, &pidfd, 0, 0);
-    if (pid == 0)
-        program(&request.head, fds);
-    if (pid < 0) {
-        report_failure(fds->channel, JK_AT_FORK, pid);
-        close_fd(fds->channel);
-        return;
-    }
-    *run = (struct run){.pid = (int)pid, .channel = fds->channel, .flags = request.head.flags, .mark = mark};
-    run_count++;
-    report.pid = run->pid;
-    send_report(run->channel, &report, pidfd);
-    close_fd(pidfd);
-}
-
-static int request_ok(long size, int fd_count) {
-    const struct jk_request *head = &request.head;
-    int wanted = 4 + (head->size > JK_INLINE) + !!(head->flags & JK_RUN_EXEC_PIPE);
-    long expected = head->size > JK_INLINE ? (long)sizeof *head : (long)head->size;
-    return size >= (long)sizeof *head && head->abi == JK_ABI && size == expected && fd_count == wanted &&
-           head->group_count <= JK_GROUPS && head->rlimit_count <= JK_RLIMITS;
-}
-
-static void take_request(void) {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(6 * sizeof(int))];
-    } control;
-    struct iovec bytes = {&request, sizeof request};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    int fds[6] = {-1, -1, -1, -1, -1, -1}, count = 0, next = 4;
-    long size = SYS(recvmsg, CTL, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size == 0) /* the host closed the jail, or died */
-        SYS(exit_group, 0);
-    if (size < 0)
-        return;
-    if (message.msg_controllen >= sizeof control.head && control.head.cmsg_type == SCM_RIGHTS) {
-        count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        copy_bytes(fds, CMSG_DATA(&control.head), (size_t)count * sizeof(int));
-    }
-    if (request_ok(size, count)) {
-        struct passed passed = {fds[0], {fds[1], fds[2], fds[3]}, -1, -1};
-        passed.memory = request.head.size > JK_INLINE ? fds[next++] : -1;
-        passed.exec_pipe = request.head.flags & JK_RUN_EXEC_PIPE ? fds[next] : -1;
-        start(&passed);
-        fds[0] = -1; /* now the run's */
-    } else {
-        report_failure(fds[0], JK_AT_REQUEST, -EINVAL);
-    }
-    for (int n = 0; n < 6; n++)
-        close_fd(fds[n]);
-}
 
 static void take_order(struct run *run, short events) {
     int32_t order = JK_ORDER_KILL_TREE;
@@ -104,6 +18,7 @@ static void take_order(struct run *run, short events) {
         SYS(kill, run->pid, order);
         return;
     }
+    SYS(kill, run->pid, SIGKILL);
     tree_kill(PROC, run->mark);
     if (size == (long)sizeof order)
         return;
@@ -111,24 +26,27 @@ static void take_order(struct run *run, short events) {
     run->channel = -1;
 }
 
+static uint64_t microseconds(struct timeval time) {
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
+}
+
 static void note_end(int pid, int status, const struct rusage *used) {
-    for (struct run *run = runs; run < runs + run_count; run++) {
-        if (run->pid != pid || run->ended)
-            continue;
-        run->ended = 1;
-        run->report = (struct jk_report){.kind = JK_REPORT_EXITED,
-                                         .pid = pid,
-                                         .status = status,
-                                         .user_us = (uint64_t)used->ru_utime.tv_sec * 1000000 + (uint64_t)used->ru_utime.tv_usec,
-                                         .system_us = (uint64_t)used->ru_stime.tv_sec * 1000000 + (uint64_t)used->ru_stime.tv_usec,
-                                         .max_rss_kib = (uint64_t)used->ru_maxrss,
-                                         .minor_faults = (uint64_t)used->ru_minflt,
-                                         .major_faults = (uint64_t)used->ru_majflt,
-                                         .blocks_in = (uint64_t)used->ru_inblock,
-                                         .blocks_out = (uint64_t)used->ru_oublock,
-                                         .switches = (uint64_t)used->ru_nvcsw,
-                                         .preemptions = (uint64_t)used->ru_nivcsw};
-    }
+    struct run *run = runs;
+    while (run < runs + run_count && (run->pid != pid || run->ended))
+        run++;
+    if (run == runs + run_count) /* an orphan */
+        return;
+    run->ended = 1;
+    run->report = (struct jk_report){.kind = JK_REPORT_EXITED, .pid = pid, .status = status};
+    run->report.user_us = microseconds(used->ru_utime);
+    run->report.system_us = microseconds(used->ru_stime);
+    run->report.max_rss_kib = (uint64_t)used->ru_maxrss;
+    run->report.minor_faults = (uint64_t)used->ru_minflt;
+    run->report.major_faults = (uint64_t)used->ru_majflt;
+    run->report.blocks_in = (uint64_t)used->ru_inblock;
+    run->report.blocks_out = (uint64_t)used->ru_oublock;
+    run->report.switches = (uint64_t)used->ru_nvcsw;
+    run->report.preemptions = (uint64_t)used->ru_nivcsw;
 }
 
 static void reap(void) {
@@ -149,11 +67,12 @@ static void reap(void) {
         send_report(run->channel, &run->report, -1);
         if (run->flags & JK_RUN_ALONE)
             SYS(exit_group, 0);
-        forget(run);
+        free_run(run);
+        *run = runs[--run_count];
     }
 }
 
-/* Descriptors 3, 4 and 5, and nothing else: what a plan had open is closed before the first program. */
+/* What a plan had open is closed before the first program. */
 static int settle(const struct jail *j) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
     long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
@@ -164,30 +83,40 @@ static int settle(const struct jail *j) {
     return error == SIGNALS ? 0 : error < 0 ? (int)error : -EBADF;
 }
 
+/* Sleep until something happens; an error is the end: a program of our own user can take our descriptors' limit
+ * away (prlimit(2)), and a jail whose PID 1 cannot work must not look alive. */
+static void look(struct pollfd *polled, uint32_t count) {
+    polled[0] = (struct pollfd){CTL, POLLIN, 0};
+    polled[1] = (struct pollfd){SIGNALS, POLLIN, 0};
+    for (uint32_t n = 0; n < count; n++)
+        polled[2 + n] = (struct pollfd){runs[n].channel, POLLIN, 0};
+    long ready = SYS(ppoll, polled, count + 2, 0, 0, 0);
+    if (ready < 0 && ready != -EINTR)
+        SYS(exit_group, 1);
+}
+
 void serve(const struct jail *j) {
     static struct pollfd polled[JK_RUNS + 2];
-    struct jk_report report = {.kind = JK_REPORT_READY};
+    struct jk_report report = {.kind = JK_REPORT_READY, .phase = JK_PHASE_JAIL, .step = -1};
     int error = settle(j);
-    if (error < 0) {
-        report = (struct jk_report){.kind = JK_REPORT_FAILED, .phase = JK_PHASE_JAIL, .step = -1, .error = -error};
-        send_report(CTL, &report, -1);
-        SYS(exit_group, 1);
-    }
+    report.error = -error;
+    if (error < 0)
+        report.kind = JK_REPORT_FAILED;
     send_report(CTL, &report, -1);
+    if (error < 0)
+        SYS(exit_group, 1);
     for (;;) {
         uint32_t count = run_count;
-        polled[0] = (struct pollfd){CTL, POLLIN, 0};
-        polled[1] = (struct pollfd){SIGNALS, POLLIN, 0};
-        for (uint32_t n = 0; n < count; n++)
-            polled[2 + n] = (struct pollfd){runs[n].channel, POLLIN, 0};
-        if (SYS(ppoll, polled, count + 2, 0, 0, 0) < 0)
-            continue;
+        look(polled, count);
         for (uint32_t n = 0; n < count; n++) /* before reap(), which moves the runs about */
             if (polled[2 + n].revents)
                 take_order(&runs[n], polled[2 + n].revents);
         if (polled[1].revents)
             reap();
-        if (polled[0].revents)
-            take_request();
+        if (polled[0].revents) {
+            struct run run;
+            if (take_request(&run, run_count < JK_RUNS))
+                runs[run_count++] = run;
+        }
     }
 }

@@ -6,6 +6,11 @@ static const struct {
     int fills_slot; /* `slot` is what the step makes, not what it uses */
 } table[] = {
     [JK_OP_CLONE] = {birth, 0},
+    [JK_OP_RELEASE] = {step_release, 0},
+    [JK_OP_JOIN] = {step_join, 0},
+    [JK_OP_UNSHARE] = {step_unshare, 0},
+    [JK_OP_GIVE] = {step_give, 0},
+    [JK_OP_TAKE] = {step_take, 0},
     [JK_OP_IDMAP] = {step_idmap, 0},
     [JK_OP_PROC_WRITE] = {step_proc_write, 0},
     [JK_OP_NEWIDMAP] = {step_newidmap, 0},

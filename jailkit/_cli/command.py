@@ -1,0 +1,117 @@
+"""What the command does: run a program, or explain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+from jailkit import PIPE, CommandNotExecutable, CommandNotFound, ExitReason, Jail, JailkitError, Process, Result
+from jailkit._cli import output
+from jailkit._cli.options import EXIT_JAIL_FAILED, parse
+from jailkit._cli.signals import Forwarder, Interrupted
+
+__all__ = ["exit_code", "failure_code", "main"]
+
+EXIT_TIMED_OUT = 124
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+_SIGNAL = 128
+_SIGPIPE, _SIGKILL = 13, 9
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out a command line; return the exit code.
+
+    Args:
+        words: The words after the name of the command. Default: those of this process.
+
+    Raises:
+        SystemExit: The command line is wrong (125), or help or the version was asked for (0).
+    """
+    output.open_standard_streams()
+    options = parse(sys.argv[1:] if words is None else words)
+    try:
+        return _run(options) if options.command == "run" else _explain(options)
+    except Interrupted as interrupted:
+        return _SIGNAL + interrupted.number
+    except BrokenPipeError:
+        return _SIGNAL + _SIGPIPE  # as a program that this signal ends: nobody reads what it says
+    except (JailkitError, OSError) as error:
+        output.say(str(error))
+        return failure_code(error)
+
+
+def exit_code(result: Result[bytes]) -> int:
+    """Return what a shell is told of a program that has run."""
+    if result.reason is ExitReason.WALL_TIME:
+        return EXIT_TIMED_OUT
+    if result.returncode < 0:
+        return _SIGNAL - result.returncode
+    # It may end by itself while the host is about to kill it: that must not look like success.
+    own = result.reason in (ExitReason.EXITED, ExitReason.SIGNALED)
+    return result.returncode if own else _SIGNAL + _SIGKILL
+
+
+def failure_code(error: BaseException) -> int:
+    """Return what a shell is told of a program that has not run."""
+    if isinstance(error, CommandNotFound):
+        return EXIT_NOT_FOUND
+    return EXIT_NOT_EXECUTABLE if isinstance(error, CommandNotExecutable) else EXIT_JAIL_FAILED
+
+
+def _explain(options: argparse.Namespace) -> int:
+    jail = Jail.from_spec(options.spec)
+    text = output.plan_json(jail) if options.json else jail.explain()
+    output.write(output.STDOUT, text.encode(errors="backslashreplace"))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.report is None:
+        return _finished(_ended(options))
+    # Opened before anything runs: a report that cannot be written is no reason to have run the program.
+    with open(options.report, "w", encoding="utf-8") as report:
+        try:
+            result = _ended(options)
+        except (JailkitError, OSError) as error:
+            _write(report, output.failure_report(error, failure_code(error)))
+            raise
+        _write(report, output.result_report(result, exit_code(result)))
+    return _finished(result)
+
+
+def _write(report: IO[str], data: object) -> None:
+    json.dump(data, report, indent=2)
+    report.write("\n")
+
+
+def _finished(result: Result[bytes]) -> int:
+    output.write(output.STDOUT, result.stdout)
+    output.write(output.STDERR, result.stderr)
+    output.explain_end(result)
+    return exit_code(result)
+
+
+def _ended(options: argparse.Namespace) -> Result[bytes]:
+    """Run the program to its end and take the jail away."""
+    collected = "output" in options.spec.limits.named()
+    # Otherwise the streams are the caller's own, terminal and all: nothing is copied, and nothing is delayed.
+    stdout, stderr = (PIPE, PIPE) if collected else (output.STDOUT, output.STDERR)
+    with (
+        Forwarder() as forwarder,
+        Jail.from_spec(options.spec) as jail,
+        jail.popen(options.argv, stdin=0, stdout=stdout, stderr=stderr) as program,
+    ):
+        forwarder.aim(program)
+        result = _watch(program, collected=collected)
+        forwarder.finish()
+    return result
+
+
+def _watch(program: Process, *, collected: bool) -> Result[bytes]:
+    if collected:
+        program.communicate()
+    return program.result()

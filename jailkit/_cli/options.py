@@ -1,0 +1,253 @@
+"""What the command understands: one option for every field of `JailSpec` and of `Limits`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from jailkit import Command, JailSpec, Level, Limits, SpecError, User, __version__
+from jailkit._cli import values
+from jailkit._cli.output import say
+
+__all__ = ["EXIT_JAIL_FAILED", "LIMITS", "MOUNTS", "OPTIONS", "parse", "spec_of"]
+
+EXIT_JAIL_FAILED = 125
+
+LIMITS = {
+    "memory": ("--memory", values.size, "SIZE", "memory of the whole jail"),
+    "swap": ("--swap", values.size, "SIZE", "swap of the whole jail, on top of --memory; may be 0"),
+    "cpu_seconds": ("--cpu-seconds", values.duration, "TIME", "processor time of each process"),
+    "wall_seconds": (
+        "--timeout",
+        values.duration,
+        "TIME",
+        "kill the program and all it started after this time (exit code 124)",
+    ),
+    "cpus": ("--cpus", values.number, "NUMBER", "processors' worth of time for the whole jail, as in 0.5"),
+    "processes": ("--processes", values.count, "N", "processes and threads of the jail's user"),
+    "open_files": ("--open-files", values.count, "N", "open descriptors of each process"),
+    "file_size": ("--file-size", values.size, "SIZE", "the largest file that a process may write"),
+    "stack": ("--stack", values.size, "SIZE", "stack of each process"),
+    "core": ("--core", values.size, "SIZE", "the largest core file; may be 0"),
+    "output": (
+        "--output",
+        values.size,
+        "SIZE",
+        "stdout and stderr together; both are then collected, and handed on when the program has ended",
+    ),
+    "disk": ("--disk", values.size, "SIZE", "what is written to private file systems in memory (/tmp, home, --tmpfs)"),
+    "address_space": ("--address-space", values.size, "SIZE", "address space of each process"),
+}
+"""Fields of `Limits`, and for each: its option, how to read it, what stands for it in the help, and the help."""
+
+_OPTIONS = "noexec, owner (read as the owner of SRC would), optional (no error if SRC does not exist)"
+MOUNTS = (
+    (
+        "--bind",
+        "SRC[:DST[:OPTIONS]]",
+        values.bind(writable=False),
+        "bind mount the host path SRC on DST, read-only; OPTIONS, joined by commas, are those of --rw-bind and rw",
+    ),
+    ("--rw-bind", "SRC[:DST[:OPTIONS]]", values.bind(writable=True), f"the same, writable; OPTIONS: {_OPTIONS}"),
+    ("--tmpfs", "DST[:OPTIONS]", values.tmpfs, "mount a new tmpfs on DST; OPTIONS: size=SIZE, mode=OCTAL"),
+    ("--proc", "DST", values.proc, "mount a further procfs on DST"),
+    ("--dev", "DST", values.dev, "mount a further small /dev on DST"),
+    ("--symlink", "TO:DST", values.symlink, "make a symbolic link at DST with the target TO"),
+    ("--file", "SRC:DST[:mode=OCTAL]", values.file, "copy the host file SRC to DST"),
+)
+"""Everything that may be in `JailSpec.mounts`: option, what stands for its value, how to read it, help."""
+
+OPTIONS = {
+    "root": "--root",
+    "level": "--level",
+    "net": "--net",
+    "writable": "--writable",
+    "mounts": "--bind, --tmpfs and the like",
+    "hostname": "--hostname",
+    "user": "--user",
+    "env": "--env",
+    "cwd": "--cwd",
+    "seccomp": "--seccomp",
+    "landlock": "--landlock",
+    **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
+}
+"""Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
+
+_NETWORKS = {"none": False, "nat": True, "host": "host"}
+_EXIT_CODES = """\
+exit codes: that of the program, or
+  124    its time was over
+  125    the jail could not be built, or the request was wrong
+  126    the program is there but cannot be executed
+  127    the program is not there
+  128+n  signal n ended it; 137 also when a limit or a second Ctrl-C had it killed
+
+SIZE is bytes, or a number with K, M, G or T (powers of 1024). TIME is seconds, or a number with ms, s, m or h.
+"unlimited" takes away a default of the level.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors end as docker's do."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"{message}\nTry 'jailkit run --help'.")
+        sys.exit(EXIT_JAIL_FAILED)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("files").add_argument
+    add(
+        "--root",
+        metavar="DIR",
+        type=values.host_path,
+        help="directory that becomes / of the jail; without it, a read-only view of the host's own system",
+    )
+    add(
+        "--writable",
+        choices=("no", "ephemeral", "yes"),
+        default="no",
+        help="what happens to writes in the root: refused (default), thrown away with the jail, or real",
+    )
+    for option, metavar, read, text in MOUNTS:
+        add(option, metavar=metavar, type=read, action="append", dest="mounts", default=[], help=text)
+
+
+def _add_identity(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("who and where").add_argument
+    add(
+        "--user",
+        metavar="UID[:GID]",
+        type=values.identity,
+        help="user of the jail that the program runs as (default: 1000 at level sandbox, else 0)",
+    )
+    add("--group-add", metavar="GID", type=values.group, action="append", default=[], help="add a supplementary group")
+    add("--user-name", metavar="NAME", type=values.user_name, help="login name of that user (default: jail, or root)")
+    add("--home", metavar="DIR", type=values.home, help="home directory of that user in the jail")
+    add(
+        "--env",
+        metavar="NAME[=VALUE]",
+        type=values.environment,
+        action="append",
+        default=[],
+        help="set an environment variable, or hand on one of the caller's",
+    )
+    add("--cwd", metavar="DIR", type=values.field("cwd"), help="change directory to DIR in the jail")
+    add("--hostname", metavar="NAME", type=values.field("hostname"), default="jail", help="host name of the jail")
+
+
+def _add_isolation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("isolation").add_argument
+    add(
+        "--level",
+        metavar="{" + ",".join(level.name.lower() for level in Level) + "}",
+        type=values.field("level"),
+        default="sandbox",
+        help="how far the jail is cut off (default: sandbox)",
+    )
+    add(
+        "--net",
+        choices=_NETWORKS,
+        default="none",
+        help="an own network with a loopback alone (default), an own one with a way out, or that of the host",
+    )
+    switch = argparse.BooleanOptionalAction
+    add("--seccomp", action=switch, help="ask for the system call filter by name, or switch it off")
+    add("--landlock", action=switch, help="ask for Landlock rules by name, or switch them off")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits")
+    for name, (option, read, metavar, text) in LIMITS.items():
+        group.add_argument(option, metavar=metavar, type=values.limit(name, read), dest=f"limits.{name}", help=text)
+
+
+def _parser() -> _Parser:
+    top = _Parser(prog="jailkit", description="Run a program in a jail.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"jailkit {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    for name, text in (
+        ("run", "run a program in a new jail"),
+        ("explain", "print what would be done, each step with its reason, and do nothing"),
+    ):
+        parser = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            usage=f"jailkit {name} [OPTIONS] -- PROGRAM [ARGUMENTS]",
+            epilog=_EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        for add in (_add_files, _add_identity, _add_isolation, _add_limits):
+            add(parser)
+        parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="PROGRAM", help=argparse.SUPPRESS)
+    commands.choices["run"].add_argument(
+        "--report",
+        metavar="FILE",
+        help="write how the program ended, what it used and how it was isolated to FILE, as JSON",
+    )
+    commands.choices["explain"].add_argument("--json", action="store_true", help="print steps and isolation as JSON")
+    return top
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; ``spec`` and ``argv`` of what is returned are ready for use.
+
+    Raises:
+        SystemExit: It is wrong (125), or help was asked for (0).
+    """
+    # By hand, because versions of argparse differ in what they do with "--" before a remainder.
+    own = list(words)
+    rest = [own.pop() for _ in range(len(own) - own.index("--"))][::-1] if "--" in own else []
+    parser = _parser()
+    options = parser.parse_args(own)
+    options.argv = [*options.argv, *(rest if options.argv else rest[1:])]
+    if options.command == "run" and not options.argv:
+        parser.error("no program was named: put it last, after --")
+    try:
+        options.spec = spec_of(options)
+        if options.argv:
+            Command(options.argv)
+    except SpecError as error:
+        parser.error(_named(error))
+    return options
+
+
+def _named(error: SpecError) -> str:
+    """Return the message of an error with the name of the option that it is about."""
+    option = OPTIONS.get(error.field)
+    return f"argument {option}: {error}" if option else str(error)
+
+
+def spec_of(options: argparse.Namespace) -> JailSpec:
+    """Return the jail that was asked for.
+
+    Raises:
+        SpecError: Two options contradict each other.
+    """
+    limits = {name: getattr(options, f"limits.{name}") for name in LIMITS}
+    return JailSpec(
+        options.root,
+        level=options.level,
+        net=_NETWORKS[options.net],  # type: ignore[arg-type] # mypy joins the values to object
+        writable=options.writable,
+        mounts=options.mounts,
+        hostname=options.hostname,
+        user=_user(options),
+        limits=Limits(**limits),
+        env=dict(pair for pair in options.env if pair is not None),
+        cwd=options.cwd,
+        seccomp=options.seccomp,
+        landlock=options.landlock,
+    )
+
+
+def _user(options: argparse.Namespace) -> User | None:
+    """Return the user, or None where nothing was said about him."""
+    if options.user is None and not (options.group_add or options.user_name or options.home):
+        return None
+    uid, gid = options.user or (JailSpec(level=options.level).effective_user.uid, None)
+    return User(uid, gid, name=options.user_name, home=options.home, groups=options.group_add)

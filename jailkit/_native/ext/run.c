@@ -1,0 +1,96 @@
+/* run.c: one program as the host holds it: asked for, started, given orders, let go. */
+#include "ext.h"
+
+#include <fcntl.h>
+
+static int make_pipe(int *ours, int *theirs, int we_read) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    *ours = fds[!we_read];
+    *theirs = fds[we_read];
+    return 0;
+}
+
+int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched) {
+    int made[4] = {-1, -1, -1, -1}, passed[6], pair[2] = {-1, -1}, error = 0, count = 1, file = -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    run->channel = pair[0];
+    passed[0] = pair[1];
+    for (int n = 0; n < 3 && !error; n++) {
+        if (stdio[n] == JK_PIPE)
+            error = make_pipe(&run->stream[n].fd, &made[n], n != 0);
+        if (stdio[n] != JK_NULL && stdio[n] != JK_SAME)
+            passed[count++] = stdio[n] == JK_PIPE ? made[n] : stdio[n];
+    }
+    if (!error && size > JK_INLINE) {
+        passed[count++] = file = jk_memory_file(request, size);
+        error = file < 0 ? file : 0;
+    }
+    if (!error && watched) {
+        error = make_pipe(&run->exec_pipe, &made[3], 1);
+        passed[count++] = made[3];
+    }
+    if (!error)
+        error = jk_send(ctl, request, size > JK_INLINE ? sizeof(struct jk_request) : size, passed, count);
+    for (int n = 0; n < 4; n++)
+        close_fd(&made[n]);
+    close_fd(&pair[1]);
+    close_fd(&file);
+    return error;
+}
+
+/* Keep what a report says; its descriptor is the program's pidfd, or a file. */
+static void keep(struct jk_run *run, const struct jk_report *report) {
+    /* FAILED is said by the program itself before its exec, EXITED by PID 1 after it: the first word counts. */
+    if (!run->got_report && (report->kind == JK_REPORT_FAILED || report->kind == JK_REPORT_EXITED)) {
+        run->report = *report;
+        run->got_report = 1;
+    }
+}
+
+int jk_wait_exec(struct jk_run *run) {
+    struct jk_report report;
+    char end_of_file;
+    int fd, heard = 1;
+    if (run->exec_pipe >= 0 && read(run->exec_pipe, &end_of_file, 1) < 0)
+        return -errno; /* EINTR: let Python look at the signal, and come again */
+    close_fd(&run->exec_pipe);
+    /* The program's own word, if it failed, is on the channel by now; that of PID 1 may still be on its way. */
+    while (heard == 1 && run->pidfd < 0 && !run->got_report) {
+        heard = jk_receive(run->channel, &report, &fd, -1);
+        if (heard == 1 && report.kind == JK_REPORT_STARTED)
+            run->pidfd = fd;
+        else if (heard == 1)
+            keep(run, &report);
+    }
+    while (heard == 1 && !run->got_report && (heard = jk_receive(run->channel, &report, &fd, 0)) == 1)
+        keep(run, &report);
+    return heard == -EAGAIN ? 1 : heard;
+}
+
+int jk_take_file(struct jk_run *run, int timeout_ms) {
+    struct jk_report report;
+    int fd = -1, heard = 1;
+    while (heard == 1 && !run->got_report) {
+        heard = jk_receive(run->channel, &report, &fd, timeout_ms);
+        if (heard == 1 && report.kind == JK_REPORT_OPENED)
+            return fd;
+        if (heard == 1)
+            keep(run, &report);
+    }
+    return heard < 0 ? heard : -1;
+}
+
+int jk_order(const struct jk_run *run, int order) {
+    return send(run->channel, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+void jk_close(struct jk_run *run) {
+    close_fd(&run->channel);
+    close_fd(&run->exec_pipe);
+    close_fd(&run->pidfd);
+    for (int n = 0; n < 3; n++)
+        close_fd(&run->stream[n].fd);
+}

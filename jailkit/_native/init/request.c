@@ -1,0 +1,138 @@
+/* request.c: from a message on the control socket to a program that was born. */
+#include "serve.h"
+
+#include <signal.h>
+
+enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 };
+
+static struct area *spare; /* of the usual size; most jails run one program at a time */
+static union {
+    struct jk_request head;
+    char bytes[JK_INLINE];
+} request;
+
+void free_run(struct run *run) {
+    if (run->memory)
+        SYS(munmap, run->memory, run->memory->size);
+    if (run->area && !spare && run->area->size == USUAL_AREA)
+        spare = run->area;
+    else if (run->area)
+        SYS(munmap, run->area, run->area->size);
+    close_fd(run->channel);
+}
+
+/* How many descriptors come with a request of this size; -1 for one that makes no sense. */
+static int wanted_descriptors(long size) {
+    const struct jk_request *head = &request.head;
+    if (size < (long)sizeof *head || head->abi != JK_ABI || head->size < sizeof *head)
+        return -1;
+    if (size != (head->size > JK_INLINE ? (long)sizeof *head : (long)head->size))
+        return -1;
+    if (head->group_count > JK_GROUPS || head->rlimit_count > JK_RLIMITS || head->candidates == 0)
+        return -1;
+    uint64_t strings = (uint64_t)head->candidates + head->argc + head->envc + 1;
+    if (strings > head->size - sizeof *head) /* each has at least its NUL */
+        return -1;
+    int count = 1 + (head->size > JK_INLINE) + !!(head->flags & JK_RUN_EXEC_PIPE);
+    for (int n = 0; n < 3; n++)
+        count += !(head->flags & (uint32_t)(JK_RUN_NULL << n)) && !(n == 2 && head->flags & JK_RUN_MERGE);
+    return count;
+}
+
+static long map_request(struct run *run, int file) {
+    struct stat info;
+    if (SYS(fstat, file, &info) < 0 || info.st_size != (long)request.head.size)
+        return -EINVAL;
+    long at = SYS(mmap, 0, request.head.size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (failed_map(at))
+        return at;
+    run->memory = (const struct jk_request *)at;
+    return 0;
+}
+
+static long new_area(struct run *run) {
+    const struct jk_request *head = &request.head;
+    uint64_t strings = run->memory ? sizeof *head : head->size;
+    uint64_t vectors = ((uint64_t)head->candidates + head->argc + head->envc + 3) * sizeof(char *);
+    uint64_t size = (sizeof(struct area) + strings + vectors + STACK + 8191) & ~4095ull;
+    if (size < USUAL_AREA)
+        size = USUAL_AREA;
+    long at = (long)spare;
+    if (size > USUAL_AREA || !spare)
+        at = SYS(mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    else
+        spare = 0;
+    if (failed_map(at))
+        return at;
+    run->area = (struct area *)at;
+    run->area->size = size;
+    copy_bytes(&run->area->request, head, strings);
+    run->area->launch.request = run->memory ? run->memory : &run->area->request;
+    run->area->launch.vectors = (const char **)(((uintptr_t)&run->area->request + strings + 15) & ~15ul);
+    return 0;
+}
+
+/* The descriptors in the order of abi.h; where none came, descriptor n of PID 1 is /dev/null. */
+static long tell(struct run *run, const int *fds) {
+    uint32_t flags = request.head.flags;
+    int next = 1, stdio[3];
+    for (int n = 0; n < 3; n++) {
+        if (flags & (uint32_t)(JK_RUN_NULL << n))
+            stdio[n] = n;
+        else
+            stdio[n] = n == 2 && (flags & JK_RUN_MERGE) ? stdio[1] : fds[next++];
+    }
+    long error = request.head.size > JK_INLINE ? map_request(run, fds[next++]) : 0;
+    if (error == 0)
+        error = new_area(run);
+    if (error < 0)
+        return error;
+    run->area->launch.channel = run->channel;
+    copy_bytes(run->area->launch.stdio, stdio, sizeof stdio);
+    run->area->launch.exec_pipe = flags & JK_RUN_EXEC_PIPE ? fds[next] : -1;
+    return 0;
+}
+
+/* Who watches is told at once and given a pidfd; for the others the end is soon enough, and saves a wake-up. */
+static long start(struct run *run) {
+    struct jk_report report = {.kind = JK_REPORT_STARTED};
+    int pidfd = -1, watched = run->flags & JK_RUN_EXEC_PIPE;
+    /* A cgroup namespace of its own marks all that this program will ever start (see tree.c). */
+    long pid = SYS(unshare, CLONE_NEWCGROUP);
+    if (pid < 0)
+        return pid;
+    run->mark = tree_mark(PROC);
+    pid = clone_on(CLONE_VM | SIGCHLD | (watched ? CLONE_PIDFD : 0), (char *)run->area + run->area->size, &pidfd,
+                   program, &run->area->launch);
+    if (pid < 0)
+        return pid;
+    run->pid = report.pid = (int)pid;
+    if (watched)
+        send_report(run->channel, &report, pidfd);
+    close_fd(pidfd);
+    return 0;
+}
+
+int take_request(struct run *run, int room) {
+    int fds[MOST_FDS] = {-1, -1, -1, -1, -1, -1}, count;
+    long size = receive_message(CTL, &request, sizeof request, fds, &count);
+    if (size <= 0) /* the host closed the jail, or died; or our own limit on descriptors cut some off: then it ends */
+        SYS(exit_group, size == 0 ? 0 : 1);
+    *run = (struct run){.channel = fds[0], .flags = request.head.flags};
+    long error = wanted_descriptors(size) == count ? 0 : -EINVAL;
+    int step = error < 0 ? JK_AT_REQUEST : JK_AT_FORK;
+    if (error == 0 && !room)
+        error = -EAGAIN;
+    if (error == 0)
+        error = tell(run, fds);
+    if (error == 0)
+        error = start(run);
+    for (int n = 1; n < MOST_FDS; n++)
+        close_fd(fds[n]);
+    if (error == 0)
+        return 1;
+    struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_PROGRAM, .step = step, .error = (int)-error};
+    send_report(run->channel, &failed, -1);
+    free_run(run);
+    return 0;
+}

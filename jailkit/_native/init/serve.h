@@ -1,0 +1,37 @@
+/* serve.h: the programs of a jail, as PID 1 keeps them. */
+#ifndef JAILKIT_SERVE_H
+#define JAILKIT_SERVE_H
+
+#include "jail.h"
+
+#include <linux/mman.h>
+
+enum { CTL = JK_CTL_FD, PROC, SIGNALS }; /* the descriptors of PID 1, and nothing else */
+
+/* Memory for one program until its exec: what it is told, its vectors, its stack. */
+struct area {
+    uint64_t size;
+    struct launch launch;
+    struct jk_request request; /* and the strings behind it */
+};
+
+struct run {
+    int pid, channel; /* channel -1: the host has let go of it */
+    uint32_t flags;
+    int ended;
+    uint64_t mark;
+    struct area *area;
+    const struct jk_request *memory; /* a request that came in a file */
+    struct jk_report report;
+};
+
+static inline int failed_map(long at) {
+    return at < 0 && at > -4096;
+}
+
+/* Receive one request and start its program; 0 when there is none to keep, 1 when `run` is alive. */
+int take_request(struct run *run, int room);
+/* Give back what a program needed for its start. It has ended, so it uses none of it. */
+void free_run(struct run *run);
+
+#endif

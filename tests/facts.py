@@ -1,0 +1,124 @@
+"""What a test may require of the machine: a closed list of words, each found out by trying, once."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
+
+from jailkit import _native
+
+__all__ = ["ALL", "PYTHON", "ROLES", "holds", "meaning"]
+
+PYTHON = "/usr/bin/python3"
+"""The interpreter that programs in a jail are run by: part of the host view of every jail."""
+
+
+
+def _root() -> bool:
+    """The suite runs as the superuser of the machine or of a container, and may share out ids."""
+    return os.geteuid() == 0
+
+
+def _user() -> bool:
+    """The suite runs as an ordinary user."""
+    return os.geteuid() != 0
+
+
+def _userns() -> bool:
+    """An ordinary process may make user namespaces, with all the others in them (unshare(1))."""
+    done = subprocess.run(["unshare", "-Urmpfiun", "true"], capture_output=True, timeout=30, check=False)
+    return done.returncode == 0
+
+
+def _cc() -> bool:
+    """A C compiler makes static programs (Debian: gcc and libc6-dev)."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, "try")
+        done = subprocess.run(
+            [*os.environ.get("CC", "cc").split(), "-static", "-xc", "-", "-o", program],
+            input=b"int main(void) { return 42; }", capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode == 0 and subprocess.run([program], timeout=30, check=False).returncode == 42
+
+
+def _python() -> bool:
+    """There is a /usr/bin/python3 with ctypes, for programs inside jails."""
+    if not os.access(PYTHON, os.X_OK):
+        return False
+    done = subprocess.run([PYTHON, "-I", "-S", "-c", "import ctypes"], capture_output=True, timeout=30, check=False)
+    return done.returncode == 0
+
+
+def _idmap() -> bool:
+    """/var/tmp lies on a file system that has idmapped mounts, and this process may make one."""
+    script = (
+        "import ctypes, os, sys; ctypes.CDLL(None).unshare(0x10000000) and sys.exit(1);"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with (
+        tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
+        subprocess.Popen([PYTHON, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
+    ):
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        tree = users = -1
+        try:
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/{holder.pid}/{name}", "w") as file:
+                    file.write("0 1879048192 1")
+            users = os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY)
+            clone = _native.constant("OPEN_TREE_CLONE")
+            tree = _native.system_call("open_tree", _native.constant("AT_FDCWD"), folder.encode(), clone)
+            attr = (ctypes.c_uint64 * 4)(_native.constant("MOUNT_ATTR_IDMAP"), 0, 0, users)
+            flags = _native.constant("AT_EMPTY_PATH")
+            _native.system_call("mount_setattr", tree, b"", flags, ctypes.addressof(attr), ctypes.sizeof(attr))
+        except OSError:
+            return False
+        finally:
+            for fd in (tree, users):
+                if fd >= 0:
+                    os.close(fd)
+        return True
+
+
+def _newuidmap() -> bool:
+    """The set-id programs newuidmap(1) and newgidmap(1) are installed (Debian: uidmap)."""
+    found = [shutil.which(name) for name in ("newuidmap", "newgidmap")]
+    # Without arguments they print their usage: that is as far as they go without a range of ids.
+    return all(name and subprocess.run([name], capture_output=True, timeout=30, check=False).stderr for name in found)
+
+
+def _ipv6() -> bool:
+    """The kernel has IPv6: there is a loopback to listen on."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+_FACTS: dict[str, Callable[[], bool]] = {
+    "root": _root, "user": _user, "userns": _userns, "cc": _cc, "python": _python, "idmap": _idmap,
+    "newuidmap": _newuidmap, "ipv6": _ipv6,
+}  # fmt: skip
+ALL = frozenset(_FACTS)
+ROLES = frozenset({"root", "user"})
+"""Who runs the suite. It runs both ways, so a test for the other caller is left out, and is no skip."""
+
+
+@functools.cache
+def holds(word: str) -> bool:
+    """Whether this machine, and this caller, is what a word says."""
+    return _FACTS[word]()
+
+
+def meaning(word: str) -> str:
+    """Return what a word says."""
+    return (_FACTS[word].__doc__ or "").rstrip(".")

@@ -1,0 +1,132 @@
+"""What a test can leave behind on the host, listed before and after it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+
+__all__ = ["Thing", "adopt_orphans", "children", "descendants", "end_processes", "left_since", "reap", "snapshot"]
+
+Thing = tuple[str, str]
+"""A kind of thing and what tells it from others of its kind."""
+
+SETTLE_SECONDS = 10.0
+"""Bound, not a duration: what is gone is seen to be gone at once."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Have lost descendants become children of this process instead of the machine's PID 1, where they would hide."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _parents() -> dict[int, tuple[int, str, str]]:
+    """Return parent, state and name of every process."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                head, _, tail = file.read().decode(errors="replace").rpartition(")")
+                state, parent = tail.split()[:2]
+                found[int(name)] = (int(parent), state, head.partition("(")[2])
+    return found
+
+
+def children() -> dict[int, str]:
+    """Return the children of this process, zombies included, with state and name."""
+    me = os.getpid()
+    return {pid: f"{state} {name}" for pid, (parent, state, name) in _parents().items() if parent == me}
+
+
+def descendants() -> dict[int, str]:
+    """Return all processes below this one: with orphans adopted, everything it or its jails have ever started."""
+    table = _parents()
+    found: dict[int, str] = {}
+    wanted = {os.getpid()}
+    while wanted:
+        wanted = {pid for pid, (parent, _, _) in table.items() if parent in wanted} - found.keys()
+        found.update({pid: f"{table[pid][1]} {table[pid][2]}" for pid in wanted})
+    return found
+
+
+def _descriptors() -> Iterator[Thing]:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            yield "descriptor", f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}"
+
+
+def _mounts() -> Iterator[Thing]:
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            # Without the optional fields and the options, which others may change meanwhile.
+            yield "mount", " ".join(line.split()[:5])
+
+
+def _cgroups() -> Iterator[Thing]:
+    for top, names, _ in os.walk("/sys/fs/cgroup"):
+        # Others make and remove control groups all the time: only ours tell something.
+        yield from (("control group", os.path.join(top, name)) for name in names if "jailkit" in name)
+
+
+def _files() -> Iterator[Thing]:
+    for top in {tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm", "/run"}:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(top):
+                with contextlib.suppress(OSError):
+                    ours = entry.stat(follow_symlinks=False).st_uid == os.getuid()
+                    if ours and ("jailkit" in entry.name or "jk-" in entry.name):
+                        yield "file", entry.path
+
+
+def snapshot() -> set[Thing]:
+    """Return everything there is of the kinds that a jail is made of."""
+    # Not processes by their state, which changes; not threads by their number, which is used again.
+    things = {("process", f"{pid} {what.split(' ', 1)[1]}") for pid, what in descendants().items()}
+    things |= {("thread", name) for name in os.listdir("/proc/self/task")}
+    return things.union(_descriptors(), _mounts(), _cgroups(), _files())
+
+
+def left_since(before: set[Thing]) -> list[Thing]:
+    """Return what is new since a snapshot and does not go away."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    left = snapshot() - before
+    while left and time.monotonic() < deadline:
+        gc.collect()  # a traceback that pytest keeps for a moment holds on to what its frames do
+        time.sleep(0.02)
+        left = snapshot() - before
+    return sorted(left)
+
+
+def end_processes(things: Iterable[Thing]) -> None:
+    """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean."""
+    for kind, what in things:
+        if kind == "process":
+            with contextlib.suppress(OSError):
+                os.kill(int(what.split()[0]), signal.SIGKILL)
+    reap()
+
+
+def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[int, str]:
+    """Collect adopted orphans that have ended, until no child but those of `keep` is left; return who is left.
+
+    For tests that end a host program: what survives it becomes a child of this process, and what does not survive
+    becomes a zombie of it.
+    """
+    deadline = time.monotonic() + seconds
+    kept = set(keep)
+    while True:
+        for pid, what in children().items():
+            if pid not in kept and what.startswith("Z"):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+        left = {pid: what for pid, what in children().items() if pid not in kept}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)

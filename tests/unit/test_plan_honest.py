@@ -1,0 +1,159 @@
+"""What is said to be in force has a step or a limit behind it, and what is said to be absent has none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+import pytest
+from hypothesis import given
+
+from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, prepare
+from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
+from tests.plans import GRID, QUICK, named, pairs, root_host, steps_of, user_host
+
+RLIMITS = {
+    "cpu_seconds": "RLIMIT_CPU",
+    "processes": "RLIMIT_NPROC",
+    "open_files": "RLIMIT_NOFILE",
+    "file_size": "RLIMIT_FSIZE",
+    "stack": "RLIMIT_STACK",
+    "core": "RLIMIT_CORE",
+    "address_space": "RLIMIT_AS",
+}
+Evidence = Callable[[list[Step], Program], bool]
+
+
+def born_in(*wanted: str) -> Evidence:
+    """PID 1 has these namespaces for itself."""
+
+    def look(steps: list[Step], _: Program) -> bool:
+        told = {one.op: set(named(one.flags)) for one in steps if one.op in ("clone", "unshare", "take")}
+        return set(wanted) <= told["clone"] | (told.get("unshare", set()) & told.get("take", set()))
+
+    return look
+
+
+def does(op: str, count: int = 1, **fields: object) -> Evidence:
+    """At least so many steps have this op and these fields."""
+    return lambda steps, _: (
+        sum(one.op == op and all(getattr(one, n) == v for n, v in fields.items()) for one in steps) >= count
+    )
+
+
+def both(*parts: Evidence) -> Evidence:
+    """All of it is true."""
+    return lambda steps, program: all(part(steps, program) for part in parts)
+
+
+def has_rlimit(name: str) -> Evidence:
+    """The program is started with this limit, and it is a limit."""
+    return lambda _, program: any(n == name and max(soft, hard) < 2**64 - 1 for n, soft, hard in program.rlimits)
+
+
+def maps_ids(steps: list[Step], _: Program) -> bool:
+    """Both maps are written, by PID 1's parent or by the helpers."""
+    return sum(one.op in ("idmap", "newidmap") for one in steps) == 2
+
+
+EVIDENCE: dict[str, Evidence] = {
+    "files": both(born_in("CLONE_NEWNS"), does("pivot_root"), does("umount", flags=("MNT_DETACH",))),
+    "processes": born_in("CLONE_NEWPID"),
+    "users": both(born_in("CLONE_NEWUSER"), maps_ids),
+    "network": both(born_in("CLONE_NEWNET"), does("loopback")),
+    "hostname": both(born_in("CLONE_NEWUTS"), does("sethostname")),
+    "ipc": born_in("CLONE_NEWIPC"),
+    "devices": does("check_device", 6),
+    "proc": both(does("mask", 8, slot="dev:null"), does("mask", 3, slot="empty")),
+    "cgroup view": born_in("CLONE_NEWCGROUP"),
+    "capabilities": both(does("cap_bound", value=()), lambda _, program: "JK_RUN_KEEP_CAPS" not in program.flags),
+    "no_new_privs": does("prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1),
+    "ordinary user": lambda _, program: program.uid != 0,
+    "nested user namespaces": does("write", path="sys/user/max_user_namespaces", text=b"0"),
+    "seccomp": lambda *_: False,
+    "landlock": lambda *_: False,
+    **{f"limit: {name}": lambda *_: False for name in ("memory", "swap", "cpus")},
+    **{f"limit: {field}": has_rlimit(name) for field, name in RLIMITS.items()},
+    "limit: wall_seconds": lambda _, program: program.wall_seconds != math.inf,
+    "limit: output": lambda _, program: program.output != math.inf,
+    "limit: disk": does("fsconfig", slot="base.fs", path="size"),
+}
+ALWAYS = {"files", "processes", "users", "devices"}
+
+
+def listed(plan: Plan) -> dict[str, Protection]:
+    """Return the protections of a plan by name, without the tier, which is none."""
+    return {item.name: item for item in plan.isolation if item.name != "tier"}
+
+
+@QUICK
+@given(pairs())
+def test_every_word_has_its_fact(pair: tuple[JailSpec, Host]) -> None:
+    """A protection is listed as in force, or as weaker than its name, exactly when the plan does what makes it so."""
+    spec, host = pair
+    # Whether a program gets a limit of the host's is another test's matter: without hard limits every one is to be had.
+    plan = compile_plan(spec, host)
+    program = prepare(Command(["x"]), spec, plan, host)
+    assert listed(plan).keys() == EVIDENCE.keys()
+    for name, item in listed(plan).items():
+        assert EVIDENCE[name](steps_of(plan), program) == (item.state != "absent"), item
+        assert item.fact.strip()
+
+
+def test_evidence_is_found_missing() -> None:
+    """Each kind of evidence is there in some plan and not in another; only what every level has is never missing."""
+    always, never = set(EVIDENCE), set(EVIDENCE)
+    unlimited = Limits(**{field.name: UNLIMITED for field in attrs.fields(Limits)})
+    limited = Limits(address_space=1 << 40, wall_seconds=5)
+    for spec, host in GRID:
+        for limits in (unlimited, limited):
+            asked = attrs.evolve(spec, limits=limits)
+            plan = compile_plan(asked, host)
+            program = prepare(Command(["x"]), asked, plan, host)
+            found = {name for name, evidence in EVIDENCE.items() if evidence(steps_of(plan), program)}
+            always &= found
+            never -= found
+    assert always == ALWAYS
+    assert never == {"seccomp", "landlock", "limit: memory", "limit: swap", "limit: cpus"}
+
+
+@QUICK
+@given(pairs())
+def test_a_limit_of_each_process_is_not_called_a_limit_of_the_jail(pair: tuple[JailSpec, Host]) -> None:
+    """A program that forks multiplies its processor time: never more than "degraded". The fact says whose limit it is."""
+    for field, name in RLIMITS.items():
+        item = listed(compile_plan(*pair))[f"limit: {field}"]
+        assert item.state == "absent" or name in item.fact
+        assert field != "cpu_seconds" or item.state != "enforced"
+
+
+@pytest.mark.parametrize("level", Level)
+def test_the_hosts_network_is_never_called_enforced(level: Level) -> None:
+    """With ``net="host"`` the network is absent at every level, and the fact says why."""
+    item = listed(compile_plan(JailSpec(level=level, net="host"), root_host()))["network"]
+    assert item.state == "absent"
+    assert "host" in item.fact
+
+
+def test_the_tier_is_the_hosts() -> None:
+    """By which means a jail was made is said in one word."""
+    for host, word in ((root_host(), "root"), (user_host(), "userns")):
+        (tier,) = (item for item in compile_plan(JailSpec(), host).isolation if item.name == "tier")
+        assert tier.fact.startswith(f"{word}: ")
+        assert host.tier == word
+
+
+def test_root_without_ids_to_share_is_not_said_to_be_safe() -> None:
+    """In a one-id map of uid 0 the jail acts on files as the host's root, and RLIMIT_NPROC does not bind that user."""
+    plan = compile_plan(JailSpec(), user_host(uid=0, gid=0))
+    states = {name: item.state for name, item in listed(plan).items()}
+    assert "enforced" not in (states["users"], states["limit: processes"])
+
+
+def test_a_limit_that_the_host_lowers_is_listed_as_it_is() -> None:
+    """Where the hard limit is below the default of the level, the number in the fact is the one that is in force."""
+    host = user_host(hard_limits=(("RLIMIT_NOFILE", 77),))
+    plan = compile_plan(JailSpec(), host)
+    assert ("RLIMIT_NOFILE", 77, 77) in prepare(Command(["x"]), JailSpec(), plan, host).rlimits
+    assert listed(plan)["limit: open_files"].fact.startswith("77,")

@@ -1,0 +1,282 @@
+"""The files of a jail: what the caller gave is shown as asked, never changed, and nothing else of the host is left."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan import Host, compile_plan
+from jailkit.spec import UNLIMITED, Bind, Dev, File, JailSpec, Limits, Mount, Proc, Symlink, Tmpfs, User
+from tests.plans import (
+    CREATES,
+    GRID,
+    QUICK,
+    ROOTS,
+    TIERS,
+    attached,
+    is_below,
+    named,
+    pairs,
+    paths_of,
+    root_host,
+    steps_of,
+    user_host,
+    where,
+)
+
+FINAL = {"fchdir", "pivot_root", "umount", "chdir"}
+
+
+def slots_at(pair: tuple[JailSpec, Host], target: str) -> list[str]:
+    """Return the slots that are attached at a path of the jail, first to last."""
+    steps = steps_of(compile_plan(*pair))
+    return [one.slot or "" for one in steps if (one.op, one.at, one.path) == ("attach", "root", target[1:])]
+
+
+@QUICK
+@given(pairs())
+def test_every_mount_is_attached_once_in_order(pair: tuple[JailSpec, Host]) -> None:
+    """Each bind, tmpfs and file of the spec lands at its target, a later one over an earlier one; links are made."""
+    spec = pair[0]
+    steps = steps_of(compile_plan(*pair))
+    landed = []
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, Symlink):
+            found = where(steps, "symlink", at="root", path=mount.target[1:], text=mount.to.encode())
+        elif isinstance(mount, Bind | Tmpfs | File):
+            slot = f"{type(mount).__name__.lower()}:{number}"
+            found = where(steps, "attach", at="root", path=mount.target[1:], slot=slot)
+            assert len(where(steps, "attach", slot=slot)) == 1
+        else:
+            continue
+        assert len(found) == 1, mount
+        landed += found
+    assert landed == sorted(landed)
+
+
+@pytest.mark.parametrize("target", ["/proc", "/dev", "/elsewhere"])
+@pytest.mark.parametrize("kind", [Proc, Dev])
+def test_proc_and_dev_are_where_they_were_asked_for(kind: type[Proc | Dev], target: str) -> None:
+    """The last thing at the target of a `Proc` is a /proc, and at that of a `Dev` a /dev."""
+    for tier in TIERS.values():
+        spec = JailSpec(mounts=[kind(target)])  # type: ignore[arg-type]
+        steps = steps_of(compile_plan(spec, tier()))
+        slot = slots_at((spec, tier()), target)[-1]
+        copied = {one.slot: one.at for one in steps if one.op == "open_tree"}
+        name = kind.__name__.lower()
+        assert name in {slot, copied.get(slot)}
+        states = {one.slot: state.top for one, state in attached(compile_plan(spec, tier()))}
+        assert slot == name or "MOUNT_ATTR_RDONLY" in states[slot]
+
+
+@QUICK
+@given(pairs())
+def test_the_directory_of_the_caller_is_never_written_to(pair: tuple[JailSpec, Host]) -> None:
+    """Nothing is made in it, not even a mount point: an overlay is over it, or what is attached there must exist."""
+    spec, host = pair
+    steps = steps_of(compile_plan(spec, host))
+    for one in steps:
+        if one.op in CREATES:
+            assert one.at in {"base", "root", "dev", "proc"}, one
+            assert spec.writable != "yes" or one.at != "root", one
+    if spec.root and spec.writable != "yes":
+        (opened,) = where(steps, "open_tree", path=spec.root, slot="source")
+        (sealed,) = where(steps, "setattr", slot="source", at=None)
+        (attach,) = where(steps, "attach", slot="source")
+        assert opened < sealed < attach
+        assert "MOUNT_ATTR_RDONLY" in named(steps[sealed].value)
+        assert "AT_RECURSIVE" in named(steps[sealed].flags)
+        (over,) = where(steps, "fsmount", slot="root", at="root.fs")
+        assert steps[where(steps, "fsopen", slot="root.fs")[0]].path == "overlay"
+        assert attach < over < min(n for n, one in enumerate(steps) if one.at == "root")
+
+
+@QUICK
+@given(pairs())
+def test_nothing_is_made_in_a_bind(pair: tuple[JailSpec, Host]) -> None:
+    """Once a bind is attached, no step makes anything at or below its target."""
+    spec = pair[0]
+    binds = {f"bind:{number}": mount.target for number, mount in enumerate(spec.mounts) if isinstance(mount, Bind)}
+    there: list[str] = []
+    for one in steps_of(compile_plan(*pair)):
+        if one.op == "attach" and one.slot in binds:
+            there.append(binds[one.slot])
+        elif one.op in CREATES and one.at == "root":
+            assert [bind for bind in there if is_below(f"/{one.path}", bind)] == [], one
+
+
+@QUICK
+@given(pairs())
+def test_binds_are_as_writable_as_asked(pair: tuple[JailSpec, Host]) -> None:
+    """What is not writable is read-only in every part before it can be reached, and the same for noexec."""
+    spec = pair[0]
+    seen = 0
+    for one, state in attached(compile_plan(*pair)):
+        kind, _, number = (one.slot or "").partition(":")
+        if kind != "bind":
+            continue
+        bind = spec.mounts[int(number)]
+        assert isinstance(bind, Bind)
+        assert state.recursive
+        seen += 1
+        for name, wanted in (("MOUNT_ATTR_RDONLY", not bind.writable), ("MOUNT_ATTR_NOEXEC", bind.noexec)):
+            assert (name in state.whole, name in state.top) == (wanted, wanted), bind
+    assert seen == sum(isinstance(mount, Bind) for mount in spec.mounts)
+
+
+@QUICK
+@given(pairs())
+def test_every_mount_is_nosuid_and_nodev(pair: tuple[JailSpec, Host]) -> None:
+    """Whatever is attached, in all its parts; but verified character devices, and terminals, have to be devices."""
+    steps = steps_of(compile_plan(*pair))
+    verified = {one.slot for one in steps if one.op == "check_device"}
+    for one, state in attached(compile_plan(*pair)):
+        if one.slot in verified:
+            continue  # one character device each: it has no set-id bit to honour
+        assert "MOUNT_ATTR_NOSUID" in state.whole, one
+        assert "MOUNT_ATTR_NODEV" in state.whole or one.slot == "pts", one
+
+
+@QUICK
+@given(pairs())
+def test_attributes_are_never_cleared(pair: tuple[JailSpec, Host]) -> None:
+    """No mount is made more permissive than it came."""
+    for one in steps_of(compile_plan(*pair)):
+        assert [name for name in named(one.value) if name.startswith("-")] == [], one
+        assert one.op not in {"fsmount", "setattr"} or not isinstance(one.value, int) or one.value == 0
+
+
+@QUICK
+@given(pairs())
+def test_the_root_is_read_only_when_it_is_to_be(pair: tuple[JailSpec, Host]) -> None:
+    """``writable="no"`` seals the root after the last mount point is made in it, and nothing else does."""
+    spec, host = pair
+    steps = steps_of(compile_plan(spec, host))
+    seals = [n for n in where(steps, "setattr", slot="root") if "MOUNT_ATTR_RDONLY" in named(steps[n].value)]
+    assert len(seals) == (spec.writable == "no")
+    for seal in seals:
+        last = max(n for n, one in enumerate(steps) if one.at == "root")
+        assert last < seal < where(steps, "pivot_root")[0]
+
+
+@QUICK
+@given(pairs())
+def test_the_root_is_entered_and_the_host_is_let_go(pair: tuple[JailSpec, Host]) -> None:
+    """Into the root, pivot, detach the old one, start at /: these four, in this order, and no mount after them."""
+    steps = steps_of(compile_plan(*pair))
+    first = where(steps, "pivot_root")[0] - 1
+    enter = steps[first : first + 4]
+    assert [(one.op, one.slot, one.path) for one in enter] == [
+        ("fchdir", "root", ""),
+        ("pivot_root", None, ""),
+        ("umount", None, "."),
+        ("chdir", None, "/"),
+    ]
+    assert named(enter[2].flags) == ("MNT_DETACH",)
+    assert len([one for one in steps if one.op in FINAL - {"fchdir"}]) == 3
+    assert {one.op for one in steps[first + 4 :]} <= {"cap_bound", "prctl"}
+
+
+@QUICK
+@given(pairs())
+def test_the_jail_is_private_before_anything_is_attached(pair: tuple[JailSpec, Host]) -> None:
+    """No mount shows up on the host, and none of the host's shows up later in the jail."""
+    steps = steps_of(compile_plan(*pair))
+    (private,) = where(steps, "propagation", path="/", value=("MS_PRIVATE",))
+    assert where(steps, "clone")[0] < private < where(steps, "attach")[0]
+    assert named(steps[where(steps, "clone")[0]].flags).count("CLONE_NEWNS") == 1
+
+
+@QUICK
+@given(pairs())
+def test_nothing_is_opened_under_the_staging_directory(pair: tuple[JailSpec, Host]) -> None:
+    """Where the tmpfs lies over the host's files, those cannot be opened any more: sources are opened before."""
+    spec, host = pair
+    steps = steps_of(compile_plan(spec, host))
+    (attach,) = where(steps, "attach", slot="base", path=host.staging)
+    late = [one.path for one in steps[attach:] if one.op == "open_tree" and one.at is None]
+    assert [path for path in late if is_below(path, host.staging)] == []
+    assert set(late).isdisjoint(paths_of(spec) - {"/", "/usr", "/etc/resolv.conf"} - {f"/{n}" for n, _ in host.system})
+
+
+@QUICK
+@given(pairs())
+def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
+    """``disk`` is the size of the one tmpfs behind everything private; only UNLIMITED leaves it open."""
+    spec, host = pair
+    steps = steps_of(compile_plan(spec, host))
+    sizes: dict[str | None, float] = {one.slot: math.inf for one in steps if (one.op, one.path) == ("fsopen", "tmpfs")}
+    for one in steps:
+        if one.op == "fsconfig" and one.path == "size":
+            sizes[one.slot] = int(one.text)
+    expected: dict[str | None, float | None] = {"base.fs": spec.effective_limits.disk}
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, Tmpfs) and mount.size is not None:
+            expected[f"tmpfs:{number}.fs"] = mount.size
+    assert sizes == expected
+    inodes = {one.slot for one in steps if one.op == "fsconfig" and one.path == "nr_inodes"}
+    assert inodes == {slot for slot, size in sizes.items() if size != math.inf}
+    # Each file system is made after its last option, and mounted after that.
+    for slot in sizes:
+        options = [bool(one.path) for one in steps if one.op == "fsconfig" and one.slot == slot]
+        assert options == [True] * (len(options) - 1) + [False]
+
+
+@pytest.mark.parametrize("pair", GRID[::7])
+def test_devices_are_verified_before_they_are_shown(pair: tuple[JailSpec, Host]) -> None:
+    """Six nodes, each compared with the number that the kernel gives it, in a /dev that nobody can add to."""
+    steps = steps_of(compile_plan(*pair))
+    numbers = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
+    for name, number in numbers.items():
+        slot = f"dev:{name}"
+        (opened,) = where(steps, "open_tree", slot=slot, path=f"/dev/{name}")
+        (check,) = where(steps, "check_device", slot=slot, value=number)
+        (attach,) = where(steps, "attach", slot=slot, at="dev", path=name)
+        assert opened < check < attach
+    assert len(where(steps, "check_device")) == len(numbers)
+    (sealed,) = where(steps, "setattr", slot="dev")
+    assert named(steps[sealed].value) == ("MOUNT_ATTR_RDONLY",)
+    assert sealed > max(where(steps, one.op, at="dev")[-1] for one in steps if one.at == "dev" and one.op in CREATES)
+
+
+@pytest.mark.parametrize("pair", GRID[::7])
+def test_proc_is_procfs(pair: tuple[JailSpec, Host]) -> None:
+    """What PID 1 takes for /proc is known by its magic number before anything is read, hidden or written there."""
+    steps = steps_of(compile_plan(*pair))
+    (check,) = where(steps, "check_fs", slot="proc", value=("PROC_SUPER_MAGIC",))
+    (made,) = where(steps, "fsmount", slot="proc")
+    assert made < check < min(n for n, one in enumerate(steps) if one.slot == "proc" and one.op == "attach")
+    assert check < min((n for n, one in enumerate(steps) if one.at == "proc"), default=len(steps))
+    assert len(where(steps, "keep_proc")) == 1
+
+
+@pytest.mark.parametrize(("root", "writable"), ROOTS)
+@pytest.mark.parametrize("below", [Symlink("/data/link", "x")])
+def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable: str, below: Mount) -> None:
+    """Below a bind, and in a root that is the caller's own, a link is refused: it would stay there."""
+    host = root_host(idmapped={"/srv/root", "/srv/data"})
+    for mounts in ([Bind("/srv/data", "/data", writable=True), below], [below, Bind("/srv/data", "/data")]):
+        with pytest.raises(UnsupportedError, match="Symlink"):
+            compile_plan(JailSpec(root, writable=writable, mounts=mounts), host)  # type: ignore[arg-type]
+    spec = JailSpec(root, writable=writable, mounts=[below])  # type: ignore[arg-type]
+    if writable == "yes":
+        with pytest.raises(UnsupportedError, match="Symlink"):
+            compile_plan(spec, host)
+    else:
+        assert where(steps_of(compile_plan(spec, host)), "symlink", at="root", path="data/link")
+
+
+def test_a_home_that_is_the_root_is_not_mounted_over_it() -> None:
+    """``User(home="/")`` is what many images have; nothing may be attached over the root itself."""
+    for tier in (root_host, user_host):
+        assert slots_at((JailSpec(user=User(1000, home="/")), tier()), "/") == []
+
+
+def test_unlimited_disk_is_a_choice() -> None:
+    """Without a bound on the tmpfs there is none in the plan; with the default there is."""
+    for limits, count in ((Limits(disk=UNLIMITED), 0), (Limits(), 1)):
+        steps = steps_of(compile_plan(JailSpec(limits=limits), user_host()))
+        assert len(where(steps, "fsconfig", slot="base.fs", path="size")) == count
