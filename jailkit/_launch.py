@@ -52,7 +52,7 @@ def launch(made: Blueprint) -> LiveJail:
     area = made.host.id_area if made.plan.needs_id_slice else None
     live = LiveJail()
     with launch_errors(made):
-        live.start(made.encoded, area and _native.Ids(area.first, area.slice, area.count))
+        live.start(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None)
     return live
 
 

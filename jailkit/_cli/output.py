@@ -81,19 +81,12 @@ def result_report(result: Result[bytes], exit_code: int) -> dict[str, Any]:
         "argv": [os.fsdecode(word) for word in result.argv],
         "reason": result.reason.name,
         "returncode": result.returncode,
-        "signal": _signal_name(result),
+        "signal": result.signal_name,
         "truncated": result.truncated,
         "usage": {**attrs.asdict(result.usage), "cpu": result.usage.cpu},
         "isolation": [attrs.asdict(protection) for protection in result.isolation],
         "error": None,
     }
-
-
-def _signal_name(result: Result[bytes]) -> str | None:
-    try:
-        return result.signal.name if result.signal else None
-    except ValueError:  # a real-time signal: Python has no name for it
-        return f"signal {-result.returncode}"
 
 
 def failure_report(error: JailkitError | OSError, exit_code: int) -> dict[str, Any]:

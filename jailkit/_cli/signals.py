@@ -15,7 +15,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal came before there was a program. Like KeyboardInterrupt, it is not to be caught on its way out."""
+    """A second signal came before there was a program. As KeyboardInterrupt, it is not to be caught on its way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -27,7 +27,7 @@ class Forwarder:
 
     def __init__(self) -> None:
         self._program: Process | None = None
-        self._seen = 0
+        self._first = 0
         self._over = False
         self._before: dict[int, Any] = {}
 
@@ -45,8 +45,10 @@ class Forwarder:
             signal.signal(number, handler)
 
     def aim(self, program: Process) -> None:
-        """From here on signals go to this program."""
+        """From here on signals go to this program; so does the one that came while it was being started."""
         self._program = program
+        if self._first:
+            program.send_signal(self._first)
 
     def finish(self) -> None:
         """The program has ended: a signal can no longer reach it, and must not disturb the cleaning up."""
@@ -55,10 +57,12 @@ class Forwarder:
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if self._over:
             return
-        if self._program is None:
-            raise Interrupted(number)
-        self._seen += 1
-        if self._seen == 1:
-            self._program.send_signal(number)
-        else:
+        if self._first:
+            if self._program is None:
+                raise Interrupted(number)
             self._program.kill()
+            return
+        # No exception even when no program is known yet: it may run already, and then the signal is its to handle.
+        self._first = number
+        if self._program is not None:
+            self._program.send_signal(number)

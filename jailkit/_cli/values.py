@@ -7,11 +7,11 @@ the option; what the library refuses is translated, so that there is one set of 
 from __future__ import annotations
 
 import argparse
-import decimal
 import functools
 import os
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, TypeVar
 
 from jailkit import UNLIMITED, Bind, Dev, File, JailSpec, Limits, Proc, SpecError, Symlink, Tmpfs, User
@@ -42,8 +42,8 @@ Value = TypeVar("Value")
 Reader = Callable[[str], Value]
 
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SECONDS = {"ms": "0.001", "": "1", "s": "1", "m": "60", "h": "3600"}
-_AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)([A-Za-z]*)")
+_SECONDS = {"ms": Fraction(1, 1000), "": Fraction(1), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)}
+_AMOUNT = re.compile(r"(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)([A-Za-z]*)")
 
 _BIND_OPTIONS = {"rw": "writable", "owner": "as_owner", "noexec": "noexec", "optional": "optional"}
 """Words after the second colon of a bind, as docker and mount(8) have them, and the fields of `Bind` that they set."""
@@ -81,8 +81,8 @@ def size(word: str) -> int:
     if match is None or unit is None or (unit not in _BYTES and unit != "B"):
         # MB is missing on purpose: it is 10**6 to some tools and 2**20 to others.
         raise refusal(word, "a number of bytes, or one with K, M, G or T (also KiB, MiB, GiB, TiB; powers of 1024)")
-    amount = decimal.Decimal(match[1]) * _BYTES.get(unit, 1)
-    if amount != int(amount):
+    amount = Fraction(match[1]) * _BYTES.get(unit, 1)
+    if amount.denominator != 1:
         raise refusal(word, "a whole number of bytes")
     return int(amount)
 
@@ -96,7 +96,7 @@ def duration(word: str) -> float:
     match = _AMOUNT.fullmatch(word)
     if match is None or match[2].lower() not in _SECONDS:
         raise refusal(word, "a number of seconds, or one with ms, s, m or h")
-    return float(decimal.Decimal(match[1]) * decimal.Decimal(_SECONDS[match[2].lower()]))
+    return float(Fraction(match[1]) * _SECONDS[match[2].lower()])
 
 
 def count(word: str) -> int:
@@ -108,7 +108,7 @@ def count(word: str) -> int:
 
 def number(word: str) -> float:
     """Read a number that may have a fraction."""
-    if not re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]+)?", word):
+    if not re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", word):
         raise refusal(word, "a number, as in 1 or 0.5")
     return float(word)
 

@@ -10,11 +10,14 @@ from cffi import FFI
 HERE = pathlib.Path(__file__).parent
 # The names that plans and requests use; the compiler gives their numbers.
 CONSTANTS = """
-    SYS_chroot SYS_fsconfig SYS_fsmount SYS_fsopen SYS_mount_setattr SYS_move_mount SYS_open_tree SYS_openat2
-    SYS_fstatfs SYS_pivot_root SYS_setns SYS_umount2 SYS_unshare
+    SYS_chdir SYS_chroot SYS_fchdir SYS_fchownat SYS_fsconfig SYS_fsmount SYS_fsopen SYS_ioctl SYS_mount_setattr
+    SYS_move_mount SYS_open_tree SYS_openat SYS_openat2 SYS_pivot_root SYS_prctl SYS_setgroups SYS_sethostname SYS_setns
+    SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare
+    AF_INET SOCK_DGRAM SOCK_CLOEXEC SIOCSIFFLAGS
     AT_FDCWD AT_EMPTY_PATH AT_RECURSIVE AT_SYMLINK_NOFOLLOW
     CLONE_NEWCGROUP CLONE_NEWIPC CLONE_NEWNET CLONE_NEWNS CLONE_NEWPID CLONE_NEWUSER CLONE_NEWUTS
-    OPEN_TREE_CLONE OPEN_TREE_CLOEXEC O_PATH O_DIRECTORY O_RDONLY O_WRONLY O_CREAT O_TRUNC O_NONBLOCK O_NOCTTY
+    OPEN_TREE_CLONE OPEN_TREE_CLOEXEC FSOPEN_CLOEXEC FSMOUNT_CLOEXEC O_CLOEXEC
+    O_PATH O_DIRECTORY O_RDONLY O_WRONLY O_CREAT O_TRUNC O_NONBLOCK O_NOCTTY
     MOUNT_ATTR_RDONLY MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOEXEC MOUNT_ATTR_IDMAP
     MOUNT_ATTR_NOATIME MOUNT_ATTR_STRICTATIME MOUNT_ATTR_NODIRATIME MOUNT_ATTR_NOSYMFOLLOW MOUNT_ATTR__ATIME
     MS_PRIVATE MS_SHARED MS_SLAVE MS_UNBINDABLE MNT_DETACH FSOPEN_CLOEXEC FSMOUNT_CLOEXEC
@@ -36,10 +39,12 @@ INCLUDES = """
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #ifndef MNT_DETACH /* <sys/mount.h> has it, but contradicts <linux/mount.h> */
 #define MNT_DETACH 2

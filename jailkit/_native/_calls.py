@@ -130,7 +130,7 @@ class Ids(NamedTuple):
 
     first: int
     slice: int
-    count: int
+    slices: int
 
 
 class Jail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -10,11 +11,64 @@ from jailkit._native._ext import ffi, lib
 
 __all__ = ["RequestLike", "StepLike", "encode_plan", "encode_request"]
 
-_STEP = struct.Struct("<IIiiIIIIQQ")
+_STEP = struct.Struct("<IIiI8B6Q")
 _PLAN = struct.Struct("<IIII")
 _REQUEST = struct.Struct("<12I32I")
 _RLIMIT = struct.Struct("<IIQQ")
-_OPS = {name.removeprefix("JK_OP_").lower(): value for value, name in ffi.typeof("enum jk_op").elements.items()}
+_MOUNT_ATTR = struct.Struct("<QQQQ")  # set, clear, propagation, user namespace: mount_setattr(2)
+
+# What a step's words mean, argument by argument: "slot" and "at" are descriptors, "path" and "text" bytes of the plan,
+# "size" the length of text; "flags" and "value" numbers; "here" is `at`, or the current directory where it is None;
+# anything else is a constant. A name in capitals is a step that jailkit-init knows, any other a plain system call.
+_TEMPLATES = {
+    "clone": "CLONE flags at",
+    "release": "RELEASE",
+    "join": "setns at CLONE_NEWUSER",
+    "unshare": "unshare flags",
+    "socket": "socket AF_INET SOCK_DGRAM|SOCK_CLOEXEC",
+    "loopback": "ioctl at SIOCSIFFLAGS text",
+    "open_namespace": "openat AT_FDCWD path O_CLOEXEC",
+    "give": "GIVE at",
+    "take": "TAKE",
+    "setns": "setns at flags",
+    "idmap": "IDMAP path text size",
+    "proc_write": "PROC_WRITE path text size",
+    "newidmap": "NEWIDMAP path text size",
+    "userns": "USERNS at text",
+    "setgroups": "setgroups",
+    "setresgid": "setresgid value value value",
+    "setresuid": "setresuid value value value",
+    "propagation": "mount_setattr AT_FDCWD path AT_RECURSIVE propagation attr_size",
+    "open_tree": "open_tree here path flags|OPEN_TREE_CLOEXEC",
+    "setattr": "SETATTR slot at flags value",
+    "fsopen": "fsopen path FSOPEN_CLOEXEC",
+    "fsconfig": "fsconfig slot FSCONFIG_SET_STRING path text",
+    "fsconfig_flag": "fsconfig slot FSCONFIG_SET_FLAG path",
+    "fsconfig_create": "fsconfig slot FSCONFIG_CMD_CREATE",
+    "fsmount": "fsmount at FSMOUNT_CLOEXEC value",
+    "attach": "ATTACH slot at path",
+    "mask": "MASK slot at path",
+    "mkdir": "MKDIR at path value",
+    "chown": "fchownat at path value flags AT_SYMLINK_NOFOLLOW",
+    "target": "TARGET at path slot",
+    "symlink": "SYMLINK at path text",
+    "file": "FILE at path value text size",
+    "write": "WRITE at path text size",
+    "find": "FIND at path flags",
+    "check_device": "CHECK_DEVICE slot value",
+    "fchdir": "fchdir slot",
+    "pivot_root": "pivot_root path path",
+    "umount": "umount2 path flags",
+    "chdir": "chdir path",
+    "sethostname": "sethostname text size",
+    "cap_bound": "CAP_BOUND value",
+    "prctl": "prctl flags value",
+    "keep_proc": "KEEP_PROC slot",
+}
+# Steps that make the descriptor which `slot` names; the others use it.
+_MAKES = frozenset(
+    "clone socket open_namespace take userns open_tree fsopen fsmount find".split()
+)
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):
     raise ImportError("jailkit._native._ext was built from another abi.h")
@@ -45,33 +99,74 @@ class StepLike(Protocol):
     def keep(self) -> bool: ...
 
 
-def _number(value: int | tuple[str, ...]) -> int:
-    return value if isinstance(value, int) else _bits(value)
-
-
-def _bits(names: Iterable[str]) -> int:
-    """Join constants by "or"; "-NAME" goes to the high half, and a capability stands for its bit."""
+def _bits(value: int | Iterable[str]) -> int:
+    """Join constants by "or"; a capability stands for its bit."""
+    if isinstance(value, int):
+        return value
     result = 0
-    for name in names:
-        number = int(getattr(lib, name.removeprefix("-")))
-        result |= 1 << number if name.startswith("CAP_") else number << (32 if name.startswith("-") else 0)
+    for name in value:
+        number = int(getattr(lib, name))
+        result |= 1 << number if name.startswith("CAP_") else number
     return result
 
 
-class _Strings:
-    """The bytes behind the steps; equal ones are kept once, and offset 0 means none."""
+class _Encoder:
+    """The bytes behind the steps, and the numbers of the slots."""
 
-    def __init__(self, offset: int) -> None:
-        self._base = offset
-        self._offsets: dict[bytes, int] = {b"": offset}
-        self.data = bytearray(b"\0")
+    def __init__(self, step_count: int) -> None:
+        self._base = _PLAN.size + step_count * _STEP.size
+        self._offsets: dict[bytes, int] = {}
+        self.data = bytearray()
+        self.slots: dict[str, int] = {}
 
-    def add(self, text: bytes) -> int:
+    def text(self, text: bytes) -> int:
+        """Return the offset of some bytes, which a NUL follows; equal ones are kept once."""
         if text not in self._offsets:
-            self.data += b"\0" * (-len(self.data) % 8)  # maps are read as they lie
+            self.data += b"\0" * (-len(self.data) % 8)  # structs are read as they lie
             self._offsets[text] = self._base + len(self.data)
             self.data += text + b"\0"
         return self._offsets[text]
+
+    def _slot(self, name: str | None) -> tuple[int, int]:
+        if name is None:
+            return lib.JK_NUMBER, lib.JK_NONE
+        return lib.JK_SLOT, self.slots.setdefault(name, len(self.slots))
+
+    def _argument(self, word: str, step: StepLike) -> tuple[int, int]:
+        """Return kind and value of one argument."""
+        if word in ("slot", "at"):
+            return self._slot(step.slot if word == "slot" else step.at)
+        if word == "here":
+            return self._slot(step.at) if step.at else (lib.JK_NUMBER, lib.AT_FDCWD)
+        if word == "path":
+            return lib.JK_TEXT, self.text(os.fsencode(step.path))
+        if word == "text":
+            return lib.JK_TEXT, self.text(step.text)
+        if word == "propagation":
+            return lib.JK_TEXT, self.text(_MOUNT_ATTR.pack(0, 0, _bits(step.value), 0))
+        numbers = {"size": len(step.text), "attr_size": _MOUNT_ATTR.size}
+        result = 0
+        for part in word.split("|"):
+            number = {"flags": step.flags, "value": step.value}.get(part, numbers.get(part))
+            result |= _bits((part,) if number is None else number)
+        return lib.JK_NUMBER, result
+
+    def step(self, step: StepLike) -> bytes:
+        """Encode one step."""
+        name, *words = _TEMPLATES[step.op].split()
+        arguments = [self._argument(word, step) for word in words]
+        arguments += [(lib.JK_NUMBER, 0)] * (6 - len(arguments))
+        known = name.isupper()
+        return _STEP.pack(
+            getattr(lib, f"JK_OP_{name}") if known else lib.JK_OP_CALL,
+            (lib.JK_STEP_OPTIONAL if step.optional else 0) | (lib.JK_STEP_KEEP if step.keep else 0),
+            self._slot(step.slot)[1] if step.op in _MAKES else lib.JK_NONE,
+            0 if known else getattr(lib, f"SYS_{name}"),
+            *(kind for kind, _ in arguments),
+            0,
+            0,
+            *(value % 2**64 for _, value in arguments),
+        )
 
 
 def encode_plan(host_steps: Sequence[StepLike], jail_steps: Sequence[StepLike]) -> bytes:
@@ -80,28 +175,13 @@ def encode_plan(host_steps: Sequence[StepLike], jail_steps: Sequence[StepLike]) 
     Raises:
         ValueError: The plan names more descriptors than there are slots.
     """
-    steps = [*host_steps, *jail_steps]
-    slots: dict[str | None, int] = {None: lib.JK_NONE}
-    strings = _Strings(_PLAN.size + len(steps) * _STEP.size)
-    encoded = bytearray()
-    for step in steps:
-        slot, at = (slots.setdefault(name, len(slots) - 1) for name in (step.slot, step.at))
-        encoded += _STEP.pack(
-            _OPS[step.op],
-            (lib.JK_STEP_OPTIONAL if step.optional else 0) | (lib.JK_STEP_KEEP if step.keep else 0),
-            slot,
-            at,
-            strings.add(step.path.encode("utf-8", "surrogateescape")) if step.path or step.op != "fsconfig" else 0,
-            strings.add(step.text) if step.text else 0,
-            len(step.text),
-            0,
-            _number(step.flags),
-            _number(step.value),
-        )
-    if len(slots) - 1 > lib.JK_SLOTS:
-        raise ValueError(f"a plan may name {lib.JK_SLOTS} descriptors, this one names {len(slots) - 1}")
-    size = _PLAN.size + len(encoded) + len(strings.data)
-    return _PLAN.pack(lib.JK_ABI, size, len(host_steps), len(jail_steps)) + encoded + strings.data
+    encoder = _Encoder(len(host_steps) + len(jail_steps))
+    encoded = b"".join(encoder.step(step) for step in (*host_steps, *jail_steps))
+    if len(encoder.slots) > lib.JK_SLOTS:
+        raise ValueError(f"a plan may name {lib.JK_SLOTS} descriptors, this one names {len(encoder.slots)}")
+    tail = bytes(encoder.data) + b"\0"
+    size = _PLAN.size + len(encoded) + len(tail)
+    return _PLAN.pack(lib.JK_ABI, size, len(host_steps), len(jail_steps)) + encoded + tail
 
 
 class RequestLike(Protocol):

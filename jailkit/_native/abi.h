@@ -8,7 +8,7 @@
 enum jk_limit {
     JK_ABI = 1,            /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 128,        /* descriptors that a plan may name */
-    JK_NONE = -1,          /* no slot: for `at`, the current directory */
+    JK_NONE = -1,          /* no slot */
     JK_CTL_FD = 3,         /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,        /* ... and the plan, a memory file, here */
     JK_GROUPS = 32,        /* supplementary groups of one program */
@@ -24,44 +24,28 @@ enum jk_phase {
     JK_PHASE_PROGRAM = 3   /* between the fork of one program and its exec */
 };
 
-enum jk_op {
-    JK_OP_CLONE = 1,       /* make PID 1 in new namespaces `flags`; born in cgroup `at` unless JK_NONE */
+enum jk_op {               /* arguments in the order of jk_step.arg */
+    JK_OP_CALL = 1,        /* the system call `number` with all arguments; its result goes into `slot`, if one is named */
+    JK_OP_CLONE,           /* flags, cgroup or -1: make PID 1 in new namespaces; its pidfd goes into `slot` */
     JK_OP_RELEASE,         /* PID 1 may begin; what follows in the host phase happens beside it */
-    JK_OP_JOIN,            /* enter the user namespace of PID 1 */
-    JK_OP_UNSHARE,         /* unshare(flags) */
-    JK_OP_GIVE,            /* give PID 1 the namespace path of this process, as in /proc/self/ns */
-    JK_OP_TAKE,            /* in PID 1: wait for that namespace and enter it; flags tells which kind */
-    JK_OP_IDMAP,           /* text: jk_idmap entries; path: "uid_map" or "gid_map" of PID 1 */
-    JK_OP_PROC_WRITE,      /* write text to /proc/PID1/path */
-    JK_OP_NEWIDMAP,        /* run the set-id helper `path` with PID 1 and the strings of text */
-    JK_OP_USERNS,          /* slot = a user namespace for an idmapped mount, see jk_idmap */
-    JK_OP_SETIDS,          /* setresgid and setresuid to `value`, no supplementary groups */
-    JK_OP_PROPAGATION,     /* mount_setattr(path, AT_RECURSIVE, propagation = value) */
-    JK_OP_OPEN_TREE,       /* slot = open_tree(at, path, flags) */
-    JK_OP_OPENAT,          /* slot = openat(at, path, flags) */
-    JK_OP_SETATTR,         /* mount_setattr(slot, "", flags, set = low, clear = high half of value, userns = at) */
-    JK_OP_FSOPEN,          /* slot = fsopen(path) */
-    JK_OP_FSCONFIG,        /* fsconfig(slot, path = text); without text a flag; without path the creation */
-    JK_OP_FSMOUNT,         /* slot = fsmount(at, attributes = value) */
-    JK_OP_ATTACH,          /* move_mount(slot) onto path, resolved inside the root `at` */
-    JK_OP_MASK,            /* attach a copy of the mount in slot onto path inside `at`, if path exists */
-    JK_OP_MKDIR,           /* make the directory path and its parents inside the root `at`, mode value */
-    JK_OP_CHOWN,           /* give the file path in the directory `at`, which is ours, to uid `value`, gid `flags` */
-    JK_OP_TARGET,          /* make a mount point at path inside `at`: a directory or a file, as slot is */
-    JK_OP_SYMLINK,         /* symlink text at path inside `at` */
-    JK_OP_FILE,            /* a new file at path inside `at` with the bytes of text, mode value */
-    JK_OP_WRITE,           /* write text to the existing file path inside `at` */
-    JK_OP_CHECK_DEVICE,    /* slot must be a character device with the number `value` */
-    JK_OP_CHECK_FS,        /* slot must lie on a file system with the magic number `value` */
-    JK_OP_FCHDIR,          /* fchdir(slot) */
-    JK_OP_PIVOT_ROOT,      /* pivot_root(".", "."), after which the old root lies over the new one */
-    JK_OP_UMOUNT,          /* umount2(path, flags) */
-    JK_OP_CHDIR,           /* chdir(path) */
-    JK_OP_SETHOSTNAME,     /* sethostname(text) */
-    JK_OP_LOOPBACK,        /* bring up lo in the network namespace */
-    JK_OP_CAP_BOUND,       /* drop every capability that is not in the mask `value` from the bounding set */
-    JK_OP_PRCTL,           /* prctl(flags, value) */
-    JK_OP_KEEP_PROC        /* the procfs in slot is how PID 1 finds the processes of one program */
+    JK_OP_GIVE,            /* descriptor: pass it to PID 1 */
+    JK_OP_TAKE,            /* in PID 1: wait for it; it goes into `slot` */
+    JK_OP_IDMAP,           /* name of a file in /proc/PID1, jk_idmap lines, bytes of them */
+    JK_OP_PROC_WRITE,      /* name of a file in /proc/PID1, text, size */
+    JK_OP_NEWIDMAP,        /* path, strings, bytes of them: run this set-id helper for PID 1 */
+    JK_OP_USERNS,          /* owner's file or -1, two jk_idmap lines: a user namespace for an idmapped mount, in `slot` */
+    JK_OP_SETATTR,         /* mount, user namespace or -1, AT_ flags, attributes to set, to clear */
+    JK_OP_ATTACH,          /* mount, root or -1, path: attach it there, resolved inside the root */
+    JK_OP_MASK,            /* mount, root, path: attach a copy of it there, if the path exists */
+    JK_OP_MKDIR,           /* root, path, mode: a directory inside the root */
+    JK_OP_TARGET,          /* root, path, mount: a mount point, a directory or a file as the mount is */
+    JK_OP_SYMLINK,         /* root, path, text */
+    JK_OP_FILE,            /* root, path, mode, bytes, size: a new file */
+    JK_OP_WRITE,           /* root, path, bytes, size: write to a file that exists */
+    JK_OP_FIND,            /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
+    JK_OP_CHECK_DEVICE,    /* descriptor, number: it must be this character device */
+    JK_OP_CAP_BOUND,       /* mask: drop every other capability from the bounding set */
+    JK_OP_KEEP_PROC        /* descriptor of a procfs: how PID 1 finds the processes of one program */
 };
 
 enum jk_step_flag {
@@ -69,17 +53,15 @@ enum jk_step_flag {
     JK_STEP_KEEP = 2       /* what already exists stays as it is (EEXIST) */
 };
 
+enum jk_kind { JK_NUMBER = 0, JK_TEXT = 1, JK_SLOT = 2 };
+
 struct jk_step {
     uint32_t op;
     uint32_t how;          /* jk_step_flag */
-    int32_t slot;
-    int32_t at;
-    uint32_t path;         /* offset of a string that ends in NUL; 0 for none */
-    uint32_t text;         /* offset of bytes; 0 for none */
-    uint32_t text_size;
-    uint32_t reserved;
-    uint64_t flags;
-    uint64_t value;
+    int32_t slot;          /* where a descriptor goes that the step makes, or JK_NONE */
+    uint32_t number;       /* of a system call */
+    uint8_t kind[8];       /* of each argument: a number, the offset of bytes in the plan, or a slot */
+    uint64_t arg[6];
 };
 
 struct jk_plan {
@@ -90,7 +72,7 @@ struct jk_plan {
 };
 
 /* One line of an id map. `outside` is counted from the jail's own id range when `relative` is set. In a map for
- * JK_OP_USERNS `inside` JK_OWNER stands for the owner of the file in `at`. */
+ * JK_OP_USERNS `inside` JK_OWNER stands for the owner of the file. */
 enum jk_owner { JK_OWNER = -1 };
 struct jk_idmap {
     uint32_t inside;

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from jailkit.plan.root import ROOT, clone_of_base
-from jailkit.plan.steps import Step, file_system, step
+from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import Dev, JailSpec, Level, Proc
 
 __all__ = ["dev", "further_views", "proc"]
@@ -55,7 +55,6 @@ def proc(spec: JailSpec) -> Iterator[Step]:
     """Mount the process information of the jail's own pid namespace, and hide what tells of the host."""
     attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOEXEC")
     yield from file_system("proc", "the processes of this jail alone", slot="proc", attributes=attributes)
-    yield step("check_fs", "it must be procfs", slot="proc", value=("PROC_SUPER_MAGIC",))
     yield from _mount_point(spec, "proc", "/proc")
     flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH")
     yield step("open_tree", "PID 1 keeps a view of its own", slot="proc.kept", at="proc", flags=flags)
@@ -67,7 +66,7 @@ def proc(spec: JailSpec) -> Iterator[Step]:
         yield step("setattr", "no setting of the kernel can be written", slot="proc", value=("MOUNT_ATTR_RDONLY",))
     if spec.level >= Level.JAIL:
         yield step("mkdir", "what hides a directory", at="base", path="empty", value=0o555)
-        yield step("openat", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY"))
+        yield step("find", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY"))
         for name in _HIDDEN_FILES:
             yield step("mask", "it tells of the host, or acts on it", slot="dev:null", at="proc", path=name)
         for name in _HIDDEN_DIRECTORIES:
@@ -77,6 +76,7 @@ def proc(spec: JailSpec) -> Iterator[Step]:
 def _mount_point(spec: JailSpec, slot: str, target: str) -> Iterator[Step]:
     # The mount point is not made in a root that is the caller's own directory; if it is missing, attaching fails.
     if spec.writable != "yes":
+        yield from way_to(target[1:], at=ROOT)
         yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
     yield step("attach", f"{target} of the jail", slot=slot, at=ROOT, path=target[1:])
 

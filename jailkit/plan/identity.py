@@ -118,7 +118,7 @@ def namespaces(spec: JailSpec) -> tuple[str, ...]:
 
 def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
     """Make PID 1 and tell the kernel which ids it has: the end of the host phase."""
-    yield step("clone", "PID 1 of the jail, in namespaces of its own", flags=namespaces(spec))
+    yield step("clone", "PID 1 of the jail, in namespaces of its own", slot="pid1", flags=namespaces(spec))
     if ids.source == "subid":
         assert host.sub_ids  # noqa: S101 - choose_ids() has looked
         for helper, extents in ((host.sub_ids.newuidmap, ids.uids), (host.sub_ids.newgidmap, ids.gids)):
@@ -145,17 +145,25 @@ def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
     yield step("idmap", why, path="gid_map", text=id_map(ids.gids))
 
 
+_IFF_UP = 1
+_LOOPBACK_UP = struct.pack("<16sH22x", b"lo", _IFF_UP)
+"""A ``struct ifreq``, see netdevice(7)."""
+
+
 def network(spec: JailSpec) -> Iterator[Step]:
     """Make the network namespace, which takes longer than all the rest, beside PID 1, on another processor."""
     yield step("release", "from here on PID 1 builds its view of files")
     if spec.net is False:
-        yield step("join", "the network shall belong to the jail's user namespace")
+        yield step("join", "the network shall belong to the jail's user namespace", at="pid1")
         yield step("unshare", "a network stack with nothing in it", flags=("CLONE_NEWNET",))
-        yield step("loopback", "programs expect to reach themselves at 127.0.0.1")
-        yield step("give", "PID 1 waits for it before it runs anything", path="net")
+        yield step("socket", "a handle on it", slot="inet")
+        yield step("loopback", "programs expect to reach themselves at 127.0.0.1", at="inet", text=_LOOPBACK_UP)
+        yield step("open_namespace", "PID 1 waits for it", slot="net", path="/proc/self/ns/net")
+        yield step("give", "PID 1 waits for it", at="net")
 
 
 def take_network(spec: JailSpec) -> Iterator[Step]:
     """Let PID 1 enter the network namespace made for it."""
     if spec.net is False:
-        yield step("take", "nothing runs with the host's network", flags=("CLONE_NEWNET",))
+        yield step("take", "made by the host phase in the meantime", slot="net")
+        yield step("setns", "nothing runs with the host's network", at="net", flags=("CLONE_NEWNET",))

@@ -9,7 +9,7 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import OWNER, id_map
 from jailkit.plan.root import CLOSED, ROOT, clone_of_base
-from jailkit.plan.steps import Step, file_system, step
+from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import Bind, File, JailSpec, Mount, Symlink, Tmpfs
 
 __all__ = ["attach_mounts", "open_binds"]
@@ -88,6 +88,7 @@ def _symlink(spec: JailSpec, mount: Symlink) -> Iterator[Step]:
             "it would have to be written into a directory of the caller",
             "make the link there yourself, or use writable='ephemeral'",
         )
+    yield from way_to(mount.target[1:], at=ROOT)
     yield step("symlink", "a link of the caller's", at=ROOT, path=mount.target[1:], text=mount.to.encode())
 
 
@@ -95,6 +96,7 @@ def _attach(spec: JailSpec, mount: Mount, slot: str, why: str) -> Iterator[Step]
     path = mount.target[1:]
     # A mount point is never made in a directory of the caller: there, it has to exist.
     if spec.writable != "yes" and not _below_a_bind(spec, mount):
+        yield from way_to(path, at=ROOT)
         yield step("target", "a mount point", slot=slot, at=ROOT, path=path)
     yield step("attach", why, slot=slot, at=ROOT, path=path)
 

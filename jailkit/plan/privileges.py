@@ -34,7 +34,10 @@ def become_root_of_jail(ids: Ids) -> Iterator[Step]:
     """Let PID 1 leave the caller's ids, which it was born with."""
     if ids.source != "one":
         # PID 1 makes files from here on: they belong to ids of the jail.
-        yield step("setids", "PID 1 is the jail's root, no longer the caller", value=ids.pid1, flags=1)
+        why = "PID 1 is the jail's root, no longer the caller"
+        yield step("setgroups", why)
+        yield step("setresgid", why, value=ids.pid1)
+        yield step("setresuid", why, value=ids.pid1)
     yield step("prctl", "no program of the jail may look into PID 1", flags=("PR_SET_DUMPABLE",), value=0)
 
 

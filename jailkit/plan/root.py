@@ -18,7 +18,7 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan.etc import generated_files
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import id_map
-from jailkit.plan.steps import Step, file_system, step
+from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import JailSpec
 
 __all__ = ["ROOT", "base", "clone_of_base", "enter", "open_root", "private_directories", "root_tree", "seal"]
@@ -107,7 +107,7 @@ def _host_view(host: Host) -> Iterator[Step]:
 
 
 def _open_etc() -> Iterator[Step]:
-    yield step("openat", "one walk for all that is made in it", slot="etc", at=ROOT, path="etc", flags=("O_PATH", "O_DIRECTORY"))
+    yield step("find", "one walk for all that is made in it", slot="etc", at=ROOT, path="etc", flags=("O_PATH", "O_DIRECTORY"))
 
 
 def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
@@ -155,10 +155,12 @@ def private_directories(spec: JailSpec, home: str) -> Iterator[Step]:
             yield step("chown", "the user's own", at="base", path=name, flags=user.gid, value=user.uid)
         slot = f"private:{name}"
         yield from clone_of_base(name, slot, f"a private {target}")
+        yield from way_to(target[1:], at=ROOT)
         yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
         yield step("attach", f"a private {target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=target[1:])
-    yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755)
-    yield from _open_etc()
+    if spec.root is not None:
+        yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755, keep=True)
+        yield from _open_etc()
     for name, text in generated_files(spec):
         if f"/etc/{name}" not in taken:
             yield step("file", "names resolve without asking anybody", at="etc", path=name, text=text, value=0o644, keep=True)
@@ -175,6 +177,6 @@ def seal(spec: JailSpec) -> Iterator[Step]:
 def enter() -> Iterator[Step]:
     """Make the new root the root, and let go of the host's."""
     yield step("fchdir", "pivot_root(2) below names both roots by the current directory", slot=ROOT)
-    yield step("pivot_root", "the host's tree is no longer the root of anything here")
+    yield step("pivot_root", "the host's tree is no longer the root of anything here", path=".")
     yield step("umount", "the host's tree leaves the namespace, with everything in it", path=".", flags=("MNT_DETACH",))
     yield step("chdir", "start inside", path="/")

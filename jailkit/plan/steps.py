@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["Step", "file_system", "step"]
+__all__ = ["Step", "file_system", "step", "way_to"]
 
 
 @attrs.frozen(kw_only=True)
@@ -14,14 +14,14 @@ class Step:
     """One thing that ``jailkit-init`` does, most often one system call.
 
     Attributes:
-        op: What is done, as ``enum jk_op`` of ``abi.h`` names it, in lower case.
+        op: What is done: the name of a system call, or of a small group of them.
         why: The reason, for `explain` and for the reader of an error.
         slot: Name of the descriptor that the step makes or works on.
         at: Name of the descriptor that `path` is relative to, or of a second one.
         path: A path, or the name that the call takes.
         text: Bytes to write, a link's text, or the entries of an id map.
         flags: Names of the kernel's constants, or a number.
-        value: The same; "-NAME" is a flag to clear.
+        value: The same.
         optional: That the thing does not exist is no error.
         keep: That it exists already is no error.
     """
@@ -73,6 +73,15 @@ def file_system(
     context = f"{slot}.fs"
     yield step("fsopen", why, slot=context, path=kind)
     for key, text in options:
-        yield step("fsconfig", why, slot=context, path=key, text=text.encode())
-    yield step("fsconfig", why, slot=context)
+        op = "fsconfig" if text else "fsconfig_flag"
+        yield step(op, why, slot=context, path=key, text=text.encode())
+    yield step("fsconfig_create", why, slot=context)
     yield step("fsmount", why, slot=slot, at=context, value=attributes)
+
+
+def way_to(path: str, *, at: str) -> Iterator[Step]:
+    """Make the directories above a path inside a root, as far as they are missing."""
+    parts = path.split("/")
+    for number in range(1, len(parts)):
+        way = "/".join(parts[:number])
+        yield step("mkdir", f"on the way to /{path}", at=at, path=way, value=0o755, keep=True)

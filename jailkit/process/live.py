@@ -97,7 +97,8 @@ class LiveJail:
         """Ask for a program; the answer comes to `run`.
 
         Raises:
-            ClosedError: The jail is closed, or its PID 1 is gone.
+            StartFailed: The jail was not born.
+            ClosedError: It is closed, or its PID 1 is gone.
         """
         null = (stdio[0] == _native.NULL, stdio[1] == _native.NULL, stdio[2] == _native.NULL)
         request = _native.encode_request(program, null, merge=stdio[2] == _native.SAME)
@@ -106,6 +107,7 @@ class LiveJail:
         try:
             run.submit(self._jail.ctl, request, stdio, watched=watched)
         except (BrokenPipeError, ConnectionResetError):
+            self.wait_ready()  # raises, if it was never born
             raise ClosedError("this jail has ended: its PID 1 was killed") from None
 
     def kill(self) -> None:

@@ -81,13 +81,12 @@ def test_a_descriptor_that_leaked_in_the_host_program_is_not_inherited(jail: Jai
 
 def test_a_working_directory_cannot_be_a_descriptor_of_the_jail(jail: Jail, public: str) -> None:
     """CVE-2024-21626: no /proc path of a descriptor or of PID 1 leads out as the working directory."""
-    code = "say(os.stat('.').st_ino)"
     directory = os.open(public, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        given = inside(jail, code, cwd="/proc/self/fd/0", stdin=directory)
+        given = jail.run(["stat", "-c", "%i", "."], cwd="/proc/self/fd/0", stdin=directory).check()
     finally:
         os.close(directory)
-    assert given == os.stat(public).st_ino  # what a descriptor of the host would do, had one leaked
+    assert int(given.stdout) == os.stat(public).st_ino  # what a descriptor of the host would do, had one leaked
     for path in [*(f"/proc/self/fd/{n}" for n in range(3, 16)), "/proc/1/cwd", "/proc/1/root", "/proc/1/fd/3"]:
         with pytest.raises(jailkit.LaunchError) as caught:
             jail.run(["/bin/true"], cwd=path)

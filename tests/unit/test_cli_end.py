@@ -6,6 +6,7 @@ import errno
 import inspect
 import json
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -116,34 +117,51 @@ class Program:
         self.orders.append("kill")
 
 
-def test_the_first_signal_is_handed_on_and_the_second_kills() -> None:
-    """Before the program there is an interruption, after it nothing, and the handlers come back."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.getsignal(signal.SIGINT)
-    try:
-        program: Any = Program()
-        with Forwarder() as forwarder:
-            with pytest.raises(Interrupted):
-                signal.raise_signal(signal.SIGTERM)
-            forwarder.aim(program)
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
-            forwarder.finish()
-            signal.raise_signal(signal.SIGTERM)
-        assert program.orders == [signal.SIGTERM, "kill"]
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGINT) is before[1]
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
+@pytest.fixture
+def default_sigterm() -> Iterator[None]:
+    """Let a test change what SIGTERM does."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.usefixtures("default_sigterm")
+@pytest.mark.parametrize("early", [False, True], ids=["while it runs", "while it is started"])
+def test_the_first_signal_is_handed_on_and_the_second_kills(early: bool) -> None:
+    """No signal is lost, none disturbs the end, and the handlers come back."""
+    program: Any = Program()
+    interrupt = signal.getsignal(signal.SIGINT)
+    with Forwarder() as forwarder:
+        if early:
+            signal.raise_signal(signal.SIGTERM)
+        forwarder.aim(program)
+        if not early:
+            signal.raise_signal(signal.SIGTERM)
+        assert program.orders == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        forwarder.finish()
+        signal.raise_signal(signal.SIGTERM)
+    assert program.orders == [signal.SIGTERM, "kill"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is interrupt
+
+
+@pytest.mark.usefixtures("default_sigterm")
+def test_two_signals_end_a_start_that_takes_too_long() -> None:
+    """Whoever asks twice does not wait for a file system that hangs."""
+    with Forwarder():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted) as interrupted:
+            signal.raise_signal(signal.SIGTERM)
+    assert interrupted.value.number == signal.SIGTERM
+
+
+@pytest.mark.usefixtures("default_sigterm")
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     """Nohup and a shell's ``&`` mean it."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        with Forwarder():
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with Forwarder():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 def test_python_m_is_the_same_command() -> None:

@@ -9,9 +9,9 @@ import attrs
 import pytest
 from hypothesis import given
 
-from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, prepare
+from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, explain, prepare
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
-from tests.plans import GRID, QUICK, named, pairs, root_host, steps_of, user_host
+from tests.plans import GRID, QUICK, named, pairs, root_host, steps_of, sub_host, user_host
 
 RLIMITS = {
     "cpu_seconds": "RLIMIT_CPU",
@@ -65,7 +65,7 @@ EVIDENCE: dict[str, Evidence] = {
     "hostname": both(born_in("CLONE_NEWUTS"), does("sethostname")),
     "ipc": born_in("CLONE_NEWIPC"),
     "devices": does("check_device", 6),
-    "proc": both(does("mask", 8, slot="dev:null"), does("mask", 3, slot="empty")),
+    "proc": both(does("mask", 5, slot="dev:null"), does("mask", 3, slot="empty")),
     "cgroup view": born_in("CLONE_NEWCGROUP"),
     "capabilities": both(does("cap_bound", value=()), lambda _, program: "JK_RUN_KEEP_CAPS" not in program.flags),
     "no_new_privs": does("prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1),
@@ -79,12 +79,12 @@ EVIDENCE: dict[str, Evidence] = {
     "limit: output": lambda _, program: program.output != math.inf,
     "limit: disk": does("fsconfig", slot="base.fs", path="size"),
 }
-ALWAYS = {"files", "processes", "users", "devices"}
+ALWAYS = {"files", "processes", "users", "devices", "nested user namespaces"}
 
 
 def listed(plan: Plan) -> dict[str, Protection]:
-    """Return the protections of a plan by name, without the tier, which is none."""
-    return {item.name: item for item in plan.isolation if item.name != "tier"}
+    """Return the protections of a plan by name."""
+    return {item.name: item for item in plan.isolation}
 
 
 @QUICK
@@ -92,7 +92,6 @@ def listed(plan: Plan) -> dict[str, Protection]:
 def test_every_word_has_its_fact(pair: tuple[JailSpec, Host]) -> None:
     """A protection is listed as in force, or as weaker than its name, exactly when the plan does what makes it so."""
     spec, host = pair
-    # Whether a program gets a limit of the host's is another test's matter: without hard limits every one is to be had.
     plan = compile_plan(spec, host)
     program = prepare(Command(["x"]), spec, plan, host)
     assert listed(plan).keys() == EVIDENCE.keys()
@@ -138,10 +137,11 @@ def test_the_hosts_network_is_never_called_enforced(level: Level) -> None:
 
 def test_the_tier_is_the_hosts() -> None:
     """By which means a jail was made is said in one word."""
-    for host, word in ((root_host(), "root"), (user_host(), "userns")):
-        (tier,) = (item for item in compile_plan(JailSpec(), host).isolation if item.name == "tier")
-        assert tier.fact.startswith(f"{word}: ")
-        assert host.tier == word
+    for host, word in ((root_host(), "root"), (user_host(), "userns"), (sub_host(), "userns")):
+        plan = compile_plan(JailSpec(), host)
+        assert (plan.tier, host.tier) == (word, word)
+        assert f"tier {word}" in explain(plan)
+
 
 
 def test_root_without_ids_to_share_is_not_said_to_be_safe() -> None:

@@ -80,8 +80,8 @@ def test_the_directory_of_the_caller_is_never_written_to(pair: tuple[JailSpec, H
     steps = steps_of(compile_plan(spec, host))
     for one in steps:
         if one.op in CREATES:
-            assert one.at in {"base", "root", "dev", "proc"}, one
-            assert spec.writable != "yes" or one.at != "root", one
+            assert one.at in {"base", "root", "etc", "dev", "proc"}, one
+            assert spec.writable != "yes" or one.at not in {"root", "etc"}, one
     if spec.root and spec.writable != "yes":
         (opened,) = where(steps, "open_tree", path=spec.root, slot="source")
         (sealed,) = where(steps, "setattr", slot="source", at=None)
@@ -104,8 +104,9 @@ def test_nothing_is_made_in_a_bind(pair: tuple[JailSpec, Host]) -> None:
     for one in steps_of(compile_plan(*pair)):
         if one.op == "attach" and one.slot in binds:
             there.append(binds[one.slot])
-        elif one.op in CREATES and one.at == "root":
-            assert [bind for bind in there if is_below(f"/{one.path}", bind)] == [], one
+        elif one.op in CREATES and one.at in ("root", "etc"):
+            path = f"/{one.path}" if one.at == "root" else f"/etc/{one.path}"
+            assert [bind for bind in there if is_below(path, bind)] == [], one
 
 
 @QUICK
@@ -177,7 +178,7 @@ def test_the_root_is_entered_and_the_host_is_let_go(pair: tuple[JailSpec, Host])
     ]
     assert named(enter[2].flags) == ("MNT_DETACH",)
     assert len([one for one in steps if one.op in FINAL - {"fchdir"}]) == 3
-    assert {one.op for one in steps[first + 4 :]} <= {"cap_bound", "prctl"}
+    assert {one.op for one in steps[first + 4 :]} <= {"take", "cap_bound", "prctl"}
 
 
 @QUICK

@@ -47,7 +47,9 @@ def test_privileges_are_dropped_last(pair: tuple[JailSpec, Host]) -> None:
     """Nothing happens after the drop, and nothing of it happens before the root is entered."""
     steps = steps_of(compile_plan(*pair))
     sandbox = pair[0].level >= Level.SANDBOX
-    assert [one.op for one in steps[-2:]] == (["cap_bound", "prctl"] if sandbox else ["chdir", "cap_bound"])
+    entered = where(steps, "chdir")[0]
+    network = ["take"] if pair[0].net is False else []
+    assert [one.op for one in steps[entered + 1 :]] == [*network, "cap_bound", *(["prctl"] * sandbox)]
     assert len(where(steps, "cap_bound")) == 1
     assert len(where(steps, "prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1)) == sandbox
 
@@ -112,6 +114,20 @@ def test_namespaces_follow_the_level_and_the_network(pair: tuple[JailSpec, Host]
     assert len(where(steps_of(plan), "loopback")) == (spec.net is False)
     names = [steps_of(plan)[n].text for n in where(steps_of(plan), "sethostname")]
     assert names == ([spec.hostname.encode()] if spec.level >= Level.JAIL else [])
+
+
+@QUICK
+@given(pairs(net=False))
+def test_nothing_runs_with_the_hosts_network(pair: tuple[JailSpec, Host]) -> None:
+    """Made in the jail's user namespace, so that it belongs to the jail; handed over; entered before any program."""
+    plan = compile_plan(*pair)
+    beside = [one.op for one in plan.host_steps if one.op in ("release", "join", "unshare", "loopback", "give")]
+    assert beside == ["release", "join", "unshare", "loopback", "give"]
+    (unshare,) = (one for one in plan.host_steps if one.op == "unshare")
+    (take,) = (one for one in plan.jail_steps if one.op == "take")
+    assert named(unshare.flags) == named(take.flags) == ("CLONE_NEWNET",)
+    (give,) = (one for one in plan.host_steps if one.op == "give")
+    assert give.path == "net"
 
 
 @QUICK

@@ -32,21 +32,17 @@ struct jail {
     int slot[JK_SLOTS];
 };
 
-static inline const char *plan_text(const struct jail *j, uint32_t offset) {
-    return (const char *)j->plan + offset;
-}
+/* The arguments of a step, looked up: pointers into the plan, descriptors, numbers. */
+typedef int step_function(struct jail *j, const long *arg);
 
-/* The descriptor behind a slot number; the current directory for JK_NONE. */
-static inline int slot_fd(const struct jail *j, int slot) {
-    return slot == JK_NONE ? AT_FDCWD : j->slot[slot];
+static inline const char *text(long argument) {
+    return (const char *)argument;
 }
-
-typedef int step_function(struct jail *, const struct jk_step *);
 
 /* main.c */
 int send_report(int sock, const struct jk_report *report, int passed_fd);
 int receive_message(int sock, void *bytes, size_t size, int *fds, int *count);
-step_function birth, step_release, step_join, step_unshare, step_give, step_take;
+step_function step_clone, step_release, step_give, step_take;
 
 /* steps.c */
 int plan_check(const struct jk_plan *plan, uint64_t size);
@@ -54,18 +50,14 @@ int run_steps(struct jail *j, int phase, uint32_t from, uint32_t to);
 
 /* paths.c */
 int open_inside(int root, const char *path, uint64_t flags);
-int mkdir_inside(int root, const char *path, uint32_t mode);
-int write_all(int fd, const char *text, uint64_t size);
-step_function step_mkdir, step_chown, step_target, step_symlink, step_file, step_write;
+int write_all(int fd, const char *bytes, uint64_t size);
+step_function step_mkdir, step_target, step_symlink, step_file, step_write, step_find;
 
 /* mounts.c */
-step_function step_propagation, step_open_tree, step_openat, step_setattr, step_fsopen, step_fsconfig, step_fsmount;
-step_function step_attach, step_mask, step_check_device, step_check_fs, step_fchdir, step_pivot_root, step_umount;
-step_function step_chdir, step_keep_proc;
+step_function step_setattr, step_attach, step_mask, step_check_device;
 
 /* identity.c */
-step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_setids, step_sethostname, step_loopback;
-step_function step_cap_bound, step_prctl;
+step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_bound;
 
 /* serve.c, program.c, stack.c, tree.c */
 struct launch { /* all that a program needs between its birth and its exec, where PID 1 does not touch it */

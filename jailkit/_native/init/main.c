@@ -91,28 +91,39 @@ static long clone_pid1(uint64_t flags, int cgroup, int *pidfd) {
     return pid;
 }
 
-int birth(struct jail *j, const struct jk_step *s) {
+int step_clone(struct jail *j, const long *arg) {
     struct jk_report report = {.kind = JK_REPORT_BORN};
     int pidfd = -1;
     int error = (int)SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, j->gate);
     if (error < 0)
         return error;
-    long pid = clone_pid1(s->flags, s->at == JK_NONE ? -1 : j->slot[s->at], &pidfd);
+    long pid = clone_pid1((uint64_t)arg[0], (int)arg[1], &pidfd);
     if (pid < 0)
         return (int)pid;
     if (pid == 0)
         first_process(j);
     j->pid = report.pid = (int)pid;
     error = send_report(JK_CTL_FD, &report, pidfd);
-    close_fd(pidfd);
-    return error < 0 ? error : 0;
+    return error < 0 ? error : pidfd;
 }
 
-int step_release(struct jail *j, const struct jk_step *s) {
+int step_release(struct jail *j, const long *arg) {
     struct jk_report go = {.kind = JK_REPORT_READY};
-    (void)s;
+    (void)arg;
     j->released = 1;
     return send_report(j->gate[1], &go, -1);
+}
+
+int step_give(struct jail *j, const long *arg) {
+    struct jk_report gift = {.kind = JK_REPORT_READY};
+    return send_report(j->gate[1], &gift, (int)arg[0]);
+}
+
+int step_take(struct jail *j, const long *arg) {
+    struct jk_report gift;
+    int fd = -1, count, received = receive_message(j->gate[0], &gift, sizeof gift, &fd, &count);
+    (void)arg;
+    return received < 0 ? received : count == 1 ? fd : -EPIPE; /* the host phase failed, and has said so before */
 }
 
 static int load_plan(struct jail *j) {
