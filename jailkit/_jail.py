@@ -43,7 +43,7 @@ os.register_at_fork(after_in_child=_disown_all)
 
 @final
 class Jail:
-    """A place in which programs run as on a machine of their own.
+    r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that
     was in it, when the ``with`` block ends, when `close` is called, or when this process dies in any way. Any number of
@@ -60,7 +60,7 @@ class Jail:
 
     >>> with Jail() as jail:
     ...     jail.run(["id", "-u"]).stdout
-    b'1000\\n'
+    b'1000\n'
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Jail:
             writable=writable,
             mounts=tuple(mounts),
             hostname=hostname,
-            user=user,  # type: ignore[arg-type] # attrs converts it
+            user=user,  # attrs converts it
             limits=limits or Limits(),
-            env=env or {},  # type: ignore[arg-type] # attrs converts it
+            env=env or {},  # attrs converts it
             cwd=cwd,
             seccomp=seccomp,
             landlock=landlock,
@@ -245,9 +245,7 @@ class Jail:
         streams = (PIPE if data is not None else stdin, stdout, stderr)
         live = self._started()
         with launch_errors(self._made):
-            result = run_program(
-                live, self._prepare(command), streams, data=data, text=text, isolation=self.isolation
-            )
+            result = run_program(live, self._prepare(command), streams, data=data, text=text, isolation=self.isolation)
         return result.check() if check else result
 
     def popen(
@@ -275,9 +273,7 @@ class Jail:
         """
         command = _command(argv, env, cwd, user, limits, timeout, detach=detach)
         program = self._prepare(command, watched=True)
-        return open_program(
-            self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation
-        )
+        return open_program(self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation)
 
     # --- files --------------------------------------------------------------------------------------------------
 
@@ -331,7 +327,7 @@ def _command(
     asked = limits or Limits()
     if timeout is not None:
         asked = Limits(wall_seconds=timeout).over(asked)
-    return Command(argv, env=env or {}, cwd=cwd, user=user, limits=asked, detach=detach)  # type: ignore[arg-type] # attrs converts
+    return Command(argv, env=env or {}, cwd=cwd, user=user, limits=asked, detach=detach)
 
 
 def run(
@@ -355,7 +351,7 @@ def run(
     stdout: Stream = PIPE,
     stderr: Stream = PIPE,
 ) -> Result[Any]:
-    """Build a jail, run one program in it, destroy the jail; return how it ended.
+    r"""Build a jail, run one program in it, destroy the jail; return how it ended.
 
     The arguments are those of `Jail` and `Jail.run`; `timeout` counts from the call, the start of the jail included.
 
@@ -363,7 +359,7 @@ def run(
         The errors of `Jail.start` and `Jail.run`.
 
     >>> run(["echo", "hello"]).stdout
-    b'hello\\n'
+    b'hello\n'
     """
     jail = Jail(
         root,

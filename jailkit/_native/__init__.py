@@ -1,7 +1,7 @@
 """The boundary to C: the only package that imports the extension, and gives it types.
 
-Nothing here knows what a jail is for. `Jail` starts and ends ``jailkit-init``, `Run` asks it for a program and moves that
-program's bytes; the two encoders turn plans and requests, which are data, into the bytes of ``abi.h``.
+Nothing here knows what a jail is for. `Jail` starts and ends ``jailkit-init``, `Run` asks it for a program and moves
+that program's bytes; the two encoders turn plans and requests, which are data, into the bytes of ``abi.h``.
 """
 
 from jailkit._native._calls import (

@@ -66,9 +66,7 @@ _TEMPLATES = {
     "keep_proc": "KEEP_PROC slot",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
-_MAKES = frozenset(
-    "clone socket open_namespace take userns open_tree fsopen fsmount find".split()
-)
+_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find".split())
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):
     raise ImportError("jailkit._native._ext was built from another abi.h")

@@ -65,7 +65,9 @@ def _home(spec: JailSpec) -> str:
 def _refuse_unsupported(spec: JailSpec) -> None:
     if spec.net is True:
         raise UnsupportedError(
-            "net=True", "this version makes no addresses and no way out", 'use net=False, or net="host" without isolation'
+            "net=True",
+            "this version makes no addresses and no way out",
+            'use net=False, or net="host" without isolation',
         )
     for name in ("seccomp", "landlock"):
         if getattr(spec, name):

@@ -33,8 +33,16 @@ def dev(spec: JailSpec) -> Iterator[Step]:
     yield from _mount_point(spec, "dev", "/dev")
     for name, major, minor in _NODES:
         slot = f"dev:{name}"
-        yield step("open_tree", "a node that exists: a jail may not make one", slot=slot, path=f"/dev/{name}", flags=("OPEN_TREE_CLONE",))
-        yield step("check_device", "what stands at that name must be that device", slot=slot, value=os.makedev(major, minor))
+        yield step(
+            "open_tree",
+            "a node that exists: a jail may not make one",
+            slot=slot,
+            path=f"/dev/{name}",
+            flags=("OPEN_TREE_CLONE",),
+        )
+        yield step(
+            "check_device", "what stands at that name must be that device", slot=slot, value=os.makedev(major, minor)
+        )
         yield step("file", "a mount point", at="dev", path=name, value=0o666)
         yield step("attach", f"/dev/{name}", slot=slot, at="dev", path=name)
     for name, target in _LINKS:
@@ -66,7 +74,9 @@ def proc(spec: JailSpec) -> Iterator[Step]:
         yield step("setattr", "no setting of the kernel can be written", slot="proc", value=("MOUNT_ATTR_RDONLY",))
     if spec.level >= Level.JAIL:
         yield step("mkdir", "what hides a directory", at="base", path="empty", value=0o555)
-        yield step("find", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY"))
+        yield step(
+            "find", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY")
+        )
         for name in _HIDDEN_FILES:
             yield step("mask", "it tells of the host, or acts on it", slot="dev:null", at="proc", path=name)
         for name in _HIDDEN_DIRECTORIES:

@@ -63,20 +63,24 @@ def describe(step: Step) -> str:
     'make directory [root]/etc, mode 0755'
     """
     value = step.value if isinstance(step.value, int) else 0
-    return _SENTENCES[step.op].format(
-        slot=step.slot,
-        at=step.at,
-        path=step.path,
-        where=_where(step),
-        flags=_names(step.flags),
-        value=_names(step.value),
-        text=step.text.decode(errors="replace"),
-        size=len(step.text),
-        mode=f"{value:04o}",
-        device=f"{os.major(value)}:{os.minor(value)}",
-        words=step.text.replace(b"\0", b" ").decode(errors="replace").strip(),
-        map=_map(step.text) if step.op == "idmap" else "",
-    ).strip()
+    return (
+        _SENTENCES[step.op]
+        .format(
+            slot=step.slot,
+            at=step.at,
+            path=step.path,
+            where=_where(step),
+            flags=_names(step.flags),
+            value=_names(step.value),
+            text=step.text.decode(errors="replace"),
+            size=len(step.text),
+            mode=f"{value:04o}",
+            device=f"{os.major(value)}:{os.minor(value)}",
+            words=step.text.replace(b"\0", b" ").decode(errors="replace").strip(),
+            map=_map(step.text) if step.op == "idmap" else "",
+        )
+        .strip()
+    )
 
 
 def _where(step: Step) -> str:

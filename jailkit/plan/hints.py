@@ -13,8 +13,9 @@ _USERNS = (
     "kernel.unprivileged_userns_clone (Debian) and, inside a container, at the engine's seccomp filter"
 )
 _APPARMOR = (
-    "user namespaces are made but have no rights, as AppArmor does on Ubuntu (kernel.apparmor_restrict_unprivileged_userns): "
-    "the installed jailkit-init needs an AppArmor profile with the rule `userns,`"
+    "user namespaces are made but have no rights, as AppArmor does it on Ubuntu "
+    "(kernel.apparmor_restrict_unprivileged_userns): the installed jailkit-init needs an AppArmor profile with the rule "
+    "`userns,`"
 )
 _HINTS: dict[tuple[str, int], str] = {
     ("clone", errno.EPERM): _USERNS,
@@ -25,21 +26,30 @@ _HINTS: dict[tuple[str, int], str] = {
     ("proc_write", errno.EACCES): _APPARMOR,
     ("idmap", errno.EACCES): _APPARMOR,
     ("propagation", errno.EACCES): _APPARMOR,
+    ("unshare", errno.ENOSPC): "too many network namespaces exist; see /proc/sys/user/max_net_namespaces",
     ("newidmap", errno.ENOENT): "the program is missing: apt install uidmap",
     ("newidmap", errno.EPERM): "newuidmap refused: /etc/subuid and /etc/subgid must grant this user the range",
-    ("pivot_root", errno.EINVAL): "the root of this process is not a mount point, as in a plain chroot: start from a mount namespace",
-    ("userns", errno.EPERM): "this process may not make user namespaces with other ids; it lacks CAP_SETUID or CAP_SETGID",
+    (
+        "pivot_root",
+        errno.EINVAL,
+    ): "the root of this process is not a mount point, as in a plain chroot: start from a mount namespace",
+    (
+        "userns",
+        errno.EPERM,
+    ): "this process may not make user namespaces with other ids; it lacks CAP_SETUID or CAP_SETGID",
 }
 
 
 def hint(step: Step, error: int, writable: str) -> str | None:
     """Return advice for a failed step, or None."""
     if step.op == "attach" and error == errno.ENOENT and writable == "yes":
-        return f'with writable="yes" nothing is made in the root directory: create /{step.path} in it, or use writable="ephemeral"'
+        return (
+            f'with writable="yes" nothing is made in the root: create /{step.path} in it, or use writable="ephemeral"'
+        )
     if step.op == "open_tree" and error == errno.ENOENT and step.at is None:
         return f"{step.path} does not exist on the host"
     if step.op == "open_tree" and error == errno.EINVAL and step.at is None:
         return f"there are mounts below {step.path} which an ordinary user may not leave out"
-    if step.op == "fsconfig" and not step.path and error == errno.EPERM and "proc" in (step.slot or ""):
-        return "parts of /proc are hidden here, as in a container: the kernel then gives no fresh /proc (mount too revealing)"
+    if step.op == "fsmount" and error == errno.EPERM and step.slot == "proc":
+        return "parts of /proc are hidden here, as in a container: the kernel gives no fresh one (mount too revealing)"
     return _HINTS.get((step.op, error))

@@ -55,7 +55,9 @@ def _holds(extents: tuple[Extent, ...], number: int) -> bool:
 
 def id_map(extents: tuple[Extent, ...]) -> bytes:
     """Encode extents as ``struct jk_idmap`` entries."""
-    return b"".join(struct.pack("<IIII", inside, outside, count, relative) for inside, outside, count, relative in extents)
+    return b"".join(
+        struct.pack("<IIII", inside, outside, count, relative) for inside, outside, count, relative in extents
+    )
 
 
 def choose_ids(spec: JailSpec, host: Host) -> Ids:

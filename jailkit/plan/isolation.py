@@ -84,7 +84,12 @@ def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
     return (
         _protection("capabilities", sandbox, "none: empty bounding set, capset(2) to nothing", below),
         _protection("no_new_privs", sandbox, "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program", below),
-        _protection("ordinary user", ordinary, "programs run as an ordinary user of the jail", "programs run as uid 0 of the jail"),
+        _protection(
+            "ordinary user",
+            ordinary,
+            "programs run as an ordinary user of the jail",
+            "programs run as uid 0 of the jail",
+        ),
         Protection("nested user namespaces", "enforced", "user.max_user_namespaces is 0 inside"),
         Protection("seccomp", "absent", "this version has no system call filter"),
         Protection("landlock", "absent", "this version sets no Landlock rules"),
@@ -94,7 +99,8 @@ def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
 def _limits(spec: JailSpec) -> tuple[Protection, ...]:
     limits = spec.effective_limits
     listed = [
-        Protection(f"limit: {name}", "absent", "no control groups in this version") for name in ("memory", "swap", "cpus")
+        Protection(f"limit: {name}", "absent", "no control groups in this version")
+        for name in ("memory", "swap", "cpus")
     ]
     for name, fact in _RLIMITS.items():
         amount = getattr(limits, name)

@@ -28,7 +28,9 @@ def _open_bind(bind: Bind, slot: str, spec: JailSpec, host: Host) -> Iterator[St
     if host.id_area and (bind.writable or bind.as_owner) and _idmapped(bind, host):
         user = spec.effective_user
         owner = ((OWNER, user.uid, 1, True),), ((OWNER, user.gid, 1, True),)
-        yield step("userns", "ids for this mount", slot=f"{slot}.ids", at=slot, text=id_map(owner[0]) + id_map(owner[1]))
+        yield step(
+            "userns", "ids for this mount", slot=f"{slot}.ids", at=slot, text=id_map(owner[0]) + id_map(owner[1])
+        )
         yield step(
             "setattr",
             "the jail's user acts on it as the owner of the source, and what it writes belongs to that owner",
@@ -36,7 +38,9 @@ def _open_bind(bind: Bind, slot: str, spec: JailSpec, host: Host) -> Iterator[St
             at=f"{slot}.ids",
             value=("MOUNT_ATTR_IDMAP",),
         )
-    attributes = CLOSED + (() if bind.writable else ("MOUNT_ATTR_RDONLY",)) + (("MOUNT_ATTR_NOEXEC",) if bind.noexec else ())
+    attributes = (
+        CLOSED + (() if bind.writable else ("MOUNT_ATTR_RDONLY",)) + (("MOUNT_ATTR_NOEXEC",) if bind.noexec else ())
+    )
     why = "no set-id program and no device" + ("" if bind.writable else ", and nothing can be changed")
     yield step("setattr", why, slot=slot, flags=("AT_RECURSIVE",), value=attributes)
 

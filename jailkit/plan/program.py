@@ -1,4 +1,4 @@
-"""A `Command` in one jail, decided: who runs it, where, with which variables and limits, looked up under which names."""
+"""A `Command` in one jail, decided: who runs it, where, with which variables and limits, looked up where."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class Program:
     open_flags: tuple[str, ...] = ()
 
 
-def prepare(command: Command, spec: JailSpec, plan: Plan, host: Host, *, alone: bool = False, watched: bool = False) -> Program:
+def prepare(
+    command: Command, spec: JailSpec, plan: Plan, host: Host, *, alone: bool = False, watched: bool = False
+) -> Program:
     """Decide a command.
 
     Args:
@@ -129,7 +131,9 @@ def _check_user(user: User, plan: Plan) -> None:
             "name this user when the jail is made, run as root, or use level JAIL with a range in /etc/subuid",
         )
     if user.groups and not plan.ids.setgroups:
-        raise UnsupportedError("supplementary groups", "an ordinary user's one-id map forbids setgroups(2)", "run as root")
+        raise UnsupportedError(
+            "supplementary groups", "an ordinary user's one-id map forbids setgroups(2)", "run as root"
+        )
     if len(user.groups) > 32:
         raise UnsupportedError("more than 32 supplementary groups", "a request has room for 32", "name fewer groups")
 
@@ -172,7 +176,9 @@ def _rlimit(field: str, name: str, amount: float, asked: bool, ids: str, most: i
     if most >= 0 and soft > most:
         if asked:
             raise UnsupportedError(
-                f"limits.{field}={amount}", f"the hard {name} of this process is {most}", f"raise it, or ask for at most {most}"
+                f"limits.{field}={amount}",
+                f"the hard {name} of this process is {most}",
+                f"raise it, or ask for at most {most}",
             )
         soft = most
     # SIGXCPU at the soft limit can be caught, so the hard one is a second later.

@@ -40,7 +40,11 @@ def base(spec: JailSpec, host: Host) -> Iterator[Step]:
         # An inode costs about a KiB of kernel memory, whatever is in it.
         options += (("size", str(disk)), ("nr_inodes", str(max(4096, int(disk) // 8192))))
     yield from file_system(
-        "tmpfs", "all that the jail can write without being asked, in one bound", slot="base", options=options, attributes=CLOSED
+        "tmpfs",
+        "all that the jail can write without being asked, in one bound",
+        slot="base",
+        options=options,
+        attributes=CLOSED,
     )
     # Not on "/": pivot_root(2) would then leave two file systems over the new root, and detaching takes one away.
     yield step("attach", "anywhere: it goes away with the old root", slot="base", path=host.staging)
@@ -107,7 +111,9 @@ def _host_view(host: Host) -> Iterator[Step]:
 
 
 def _open_etc() -> Iterator[Step]:
-    yield step("find", "one walk for all that is made in it", slot="etc", at=ROOT, path="etc", flags=("O_PATH", "O_DIRECTORY"))
+    yield step(
+        "find", "one walk for all that is made in it", slot="etc", at=ROOT, path="etc", flags=("O_PATH", "O_DIRECTORY")
+    )
 
 
 def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
@@ -115,23 +121,37 @@ def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
     slot = f"host:{path}"
     flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
     yield step("open_tree", why, slot=slot, path=path, flags=flags, optional=True)
-    yield step("setattr", "nothing below it can be changed or raise a privilege", slot=slot, flags=("AT_RECURSIVE",), value=READ_ONLY)
+    yield step(
+        "setattr",
+        "nothing below it can be changed or raise a privilege",
+        slot=slot,
+        flags=("AT_RECURSIVE",),
+        value=READ_ONLY,
+    )
     yield step("target", "a mount point", slot=slot, at=at, path=name)
     yield step("attach", why, slot=slot, at=at, path=name)
 
 
 def _overlay() -> Iterator[Step]:
-    yield step("setattr", "the caller's directory is never written to", slot="source", flags=("AT_RECURSIVE",), value=READ_ONLY)
+    yield step(
+        "setattr", "the caller's directory is never written to", slot="source", flags=("AT_RECURSIVE",), value=READ_ONLY
+    )
     for name in ("lower", "upper", "work"):
         yield step("mkdir", "a layer of the overlay", at="base", path=name, value=0o755)
     yield step("attach", "the lower layer", slot="source", at="base", path="lower")
-    yield step("fchdir", "layers are named by relative paths: no path of the host in the jail's mount table", slot="base")
+    yield step(
+        "fchdir", "layers are named by relative paths: no path of the host in the jail's mount table", slot="base"
+    )
     # userxattr: an ordinary user cannot set trusted.* attributes. Where the upper file system has no user.* either
     # (tmpfs before Linux 6.6), the kernel does without, at the price of EIO for a directory that was removed and
     # made again over one of the lower layer.
     options = (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"), ("userxattr", ""))
     yield from file_system(
-        "overlay", "mount points and writes go to the tmpfs, not to the caller's directory", slot=ROOT, options=options, attributes=CLOSED
+        "overlay",
+        "mount points and writes go to the tmpfs, not to the caller's directory",
+        slot=ROOT,
+        options=options,
+        attributes=CLOSED,
     )
     yield step("attach", "the root of the jail", slot=ROOT, at="base", path="tree")
 
@@ -157,13 +177,21 @@ def private_directories(spec: JailSpec, home: str) -> Iterator[Step]:
         yield from clone_of_base(name, slot, f"a private {target}")
         yield from way_to(target[1:], at=ROOT)
         yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
-        yield step("attach", f"a private {target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=target[1:])
+        yield step(
+            "attach",
+            f"a private {target}, inside the bound for all that the jail writes",
+            slot=slot,
+            at=ROOT,
+            path=target[1:],
+        )
     if spec.root is not None:
         yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755, keep=True)
         yield from _open_etc()
     for name, text in generated_files(spec):
         if f"/etc/{name}" not in taken:
-            yield step("file", "names resolve without asking anybody", at="etc", path=name, text=text, value=0o644, keep=True)
+            yield step(
+                "file", "names resolve without asking anybody", at="etc", path=name, text=text, value=0o644, keep=True
+            )
     if spec.net == "host":
         yield from _read_only_view("/etc/resolv.conf", "the host's network, the host's resolver", at="etc")
 

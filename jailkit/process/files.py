@@ -1,7 +1,7 @@
 """Files of a live jail, by descriptors.
 
-A process of the jail opens them, as the jail's user and with the jail's view of paths, and passes the descriptor out: the
-host never walks a path that the jail can change, and needs no program in the jail to help.
+A process of the jail opens them, as the jail's user and with the jail's view of paths, and passes the descriptor out:
+the host never walks a path that the jail can change, and needs no program in the jail to help.
 """
 
 from __future__ import annotations

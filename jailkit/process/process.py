@@ -76,7 +76,7 @@ class Process:
         def expire() -> None:
             process = mine()
             if process is not None:
-                process._talk.kill(ExitReason.WALL_TIME)
+                process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
         timer = threading.Timer(max(0.0, seconds), expire)
         timer.daemon = True
@@ -244,7 +244,7 @@ _open_processes: weakref.WeakSet[Process] = weakref.WeakSet()
 
 def _disown_all() -> None:
     for process in list(_open_processes):
-        process._disown()
+        process._disown()  # noqa: SLF001 - its own class
 
 
 os.register_at_fork(after_in_child=_disown_all)
@@ -268,25 +268,23 @@ def open_program(
     run = _native.Run()
     try:
         live.submit(run, program, descriptors(*streams), watched=True)
-        _wait_exec(run)
-        report = run.report
-        if report is not None and report.kind is _native.ReportKind.FAILED:
-            raise launch_error(report, program.argv)
+        _wait_exec(run, program)
         return Process(live, run, program, isolation, began=began, text=text)
     except BaseException:
         run.close()
         raise
 
 
-def _wait_exec(run: _native.Run) -> None:
-    while True:
-        try:
+def _wait_exec(run: _native.Run, program: Program) -> None:
+    alive = None
+    while alive is None:
+        with contextlib.suppress(InterruptedError):
             alive = run.wait_exec()
-        except InterruptedError:
-            continue
-        if not alive and run.report is None:
-            raise ClosedError("this jail has ended: its PID 1 was killed")
-        return
+    report = run.report
+    if report is not None and report.kind is _native.ReportKind.FAILED:
+        raise launch_error(report, program.argv)
+    if not alive and report is None:
+        raise ClosedError("this jail has ended: its PID 1 was killed")
 
 
 def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:

@@ -72,14 +72,14 @@ class Usage:
 
 @attrs.frozen(kw_only=True)
 class Result(Generic[Output]):
-    """How a program ended and what it wrote.
+    r"""How a program ended and what it wrote.
 
     Attributes:
         argv: The program and its arguments.
         returncode: Its exit code, or the negative number of the signal that ended it, as in `subprocess`.
         reason: Why it ended, see `ExitReason`.
         stdout: What it wrote, as far as `Limits.output` goes: more than that is cut in the middle. Empty when stdout
-            was not captured. Bytes, or str with ``text=True`` (UTF-8, undecodable bytes as ``\\ufffd``).
+            was not captured. Bytes, or str with ``text=True`` (UTF-8, undecodable bytes as ``\ufffd``).
         stderr: The same.
         truncated: Whether something was cut from `stdout` or `stderr`.
         usage: What it used.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jailkit.syscalls.call import Path, call, text
-from jailkit.syscalls.flags import Namespace  # noqa: TC001 - get_type_hints() needs it
+from jailkit.syscalls.flags import Namespace
 
 __all__ = [
     "chroot",
