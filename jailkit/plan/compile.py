@@ -27,7 +27,6 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     """
     _refuse_unsupported(spec)
     ids = identity.choose_ids(spec, host)
-    home = _home(spec)
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
     return Plan(
@@ -38,7 +37,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *privileges.names(spec),
             *root.base(spec, host),
             *root.root_tree(spec, host),
-            *root.private_directories(spec, home),
+            *root.private_directories(spec),
             *devices.dev(spec),
             *devices.proc(spec),
             *devices.further_views(spec),
@@ -49,17 +48,11 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *privileges.drop(spec),
         ),
         ids=ids,
-        home=home,
-        cwd=spec.cwd or home,
+        cwd=spec.cwd or (spec.effective_user.home if spec.root is None else "/"),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
         isolation=isolation(spec, ids),
     )
-
-
-def _home(spec: JailSpec) -> str:
-    # In a root that is the caller's own directory nothing is made, so its home may not exist.
-    return "/" if spec.writable == "yes" else spec.effective_user.home
 
 
 def _refuse_unsupported(spec: JailSpec) -> None:

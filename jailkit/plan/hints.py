@@ -14,8 +14,8 @@ _USERNS = (
 )
 _APPARMOR = (
     "user namespaces are made but have no rights, as AppArmor does it on Ubuntu "
-    "(kernel.apparmor_restrict_unprivileged_userns): the installed jailkit-init needs an AppArmor profile with the rule "
-    "`userns,`"
+    "(kernel.apparmor_restrict_unprivileged_userns): the installed jailkit-init needs an AppArmor profile with "
+    "the rule `userns,`"
 )
 _HINTS: dict[tuple[str, int], str] = {
     ("clone", errno.EPERM): _USERNS,

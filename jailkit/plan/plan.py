@@ -19,7 +19,6 @@ class Plan:
         host_steps: Done with the caller's rights, before and just after PID 1 is made.
         jail_steps: Done by PID 1 of the jail, before any program runs.
         ids: Which ids the jail has.
-        home: The home directory of the jail's user, as its programs will find it in HOME.
         cwd: Where programs start.
         needs_id_slice: Whether each start must be given a slice of the host's id area.
         tier: By which means: ``root`` (the caller is privileged, the jail is not) or ``userns`` (any user).
@@ -29,7 +28,6 @@ class Plan:
     host_steps: tuple[Step, ...]
     jail_steps: tuple[Step, ...]
     ids: Ids
-    home: str
     cwd: str
     needs_id_slice: bool
     tier: str

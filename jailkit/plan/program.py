@@ -86,7 +86,7 @@ def prepare(
     user = command.user or spec.effective_user
     _check_user(user, plan)
     limits, rlimits = _bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
-    env = _environment(command, spec, plan, user)
+    env = _environment(command, spec, user)
     flags = {
         "JK_RUN_ALONE": alone,
         "JK_RUN_DETACH": command.detach,
@@ -138,10 +138,9 @@ def _check_user(user: User, plan: Plan) -> None:
         raise UnsupportedError("more than 32 supplementary groups", "a request has room for 32", "name fewer groups")
 
 
-def _environment(command: Command, spec: JailSpec, plan: Plan, user: User) -> dict[str, str]:
+def _environment(command: Command, spec: JailSpec, user: User) -> dict[str, str]:
     """Nothing is inherited: a clean set, then the jail's variables, then the command's."""
-    home = plan.home if user.uid == spec.effective_user.uid else user.home
-    base = {"PATH": _PATH, "HOME": home, "USER": user.name, "LOGNAME": user.name, "LANG": "C.UTF-8"}
+    base = {"PATH": _PATH, "HOME": user.home, "USER": user.name, "LOGNAME": user.name, "LANG": "C.UTF-8"}
     return {**base, **dict(spec.env), **dict(command.env)}
 
 

@@ -161,29 +161,33 @@ def clone_of_base(directory: str, slot: str, why: str) -> Iterator[Step]:
     yield step("open_tree", why, slot=slot, at="base", path=directory, flags=("OPEN_TREE_CLONE",))
 
 
-def private_directories(spec: JailSpec, home: str) -> Iterator[Step]:
-    """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks."""
-    taken = {mount.target for mount in spec.mounts}
-    if spec.writable == "yes":
-        return  # the caller's directory is the caller's in every part
+def private_directories(spec: JailSpec) -> Iterator[Step]:
+    """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks.
+
+    A root of the caller's that can be written to has its own /tmp, and a root of the caller's has its own homes.
+    """
+    taken = {"/", *(mount.target for mount in spec.mounts)}
     user = spec.effective_user
-    for target, name, mode in (("/tmp", "tmp", 0o1777), (home, "home", 0o755)):  # noqa: S108 - the jail's own
-        if target in taken:
-            continue
-        yield step("mkdir", f"behind {target}", at="base", path=name, value=mode)
-        if name == "home":
-            yield step("chown", "the user's own", at="base", path=name, flags=user.gid, value=user.uid)
-        slot = f"private:{name}"
-        yield from clone_of_base(name, slot, f"a private {target}")
-        yield from way_to(target[1:], at=ROOT)
-        yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
-        yield step(
-            "attach",
-            f"a private {target}, inside the bound for all that the jail writes",
-            slot=slot,
-            at=ROOT,
-            path=target[1:],
-        )
+    if "/tmp" not in taken and (spec.root is None or spec.writable == "no"):  # noqa: S108 - the jail's own
+        yield step("mkdir", "behind /tmp", at="base", path="tmp", value=0o1777)
+        yield from _private("/tmp", "tmp")  # noqa: S108 - the jail's own
+    if user.home not in {*taken, "/tmp"} and spec.root is None:  # noqa: S108 - the jail's own
+        yield step("mkdir", f"behind {user.home}", at="base", path="home", value=0o755)
+        yield step("chown", "the user's own", at="base", path="home", flags=user.gid, value=user.uid)
+        yield from _private(user.home, "home")
+    if spec.writable != "yes":
+        yield from _names(spec, taken)
+
+
+def _private(target: str, name: str) -> Iterator[Step]:
+    slot, path = f"private:{name}", target[1:]
+    yield from clone_of_base(name, slot, f"a private {target}")
+    yield from way_to(path, at=ROOT)
+    yield step("target", "a mount point", slot=slot, at=ROOT, path=path)
+    yield step("attach", f"{target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=path)
+
+
+def _names(spec: JailSpec, taken: set[str]) -> Iterator[Step]:
     if spec.root is not None:
         yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755, keep=True)
         yield from _open_etc()
