@@ -343,6 +343,8 @@ def run(
     limits: Limits | None = None,
     env: _Env = None,
     cwd: str | None = None,
+    seccomp: bool | None = None,
+    landlock: bool | None = None,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -372,6 +374,8 @@ def run(
         limits=limits,
         env=env,
         cwd=cwd,
+        seccomp=seccomp,
+        landlock=landlock,
     )
     command = _command(argv, None, None, None, None, timeout, detach=False)
     data = input.encode() if isinstance(input, str) else input

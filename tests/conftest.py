@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +28,15 @@ hypothesis.settings.load_profile("ci" if MUST_WORK or os.environ.get("CI") else 
 
 
 def pytest_configure() -> None:
-    """Become the parent of every process that a test loses: so it is seen, and so it can be ended."""
+    """Become the parent of every process that a test loses, and have temporary files where nobody else's are."""
     leaks.adopt_orphans()
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="jailkit-tests-")
+
+
+def pytest_unconfigure() -> None:
+    """Take the temporary files away."""
+    shutil.rmtree(os.environ.pop("TMPDIR"), ignore_errors=True)
+    tempfile.tempdir = None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, IdArea, Plan, Step, SubIds, compile_plan
-from jailkit.spec import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User
+from jailkit.spec import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User, Writable
 from tests.strategies import HOMES, HOST_PATHS, LEVELS, LIMITS, MOUNT_LISTS, TARGETS, jail_specs
 
 # No deadline: other people use the machine, and nothing here measures time.
@@ -130,14 +130,20 @@ ONE_OF_EACH = (
 )
 
 
-ROOTS = ((None, "no"), (None, "ephemeral"), ("/srv/root", "no"), ("/srv/root", "ephemeral"), ("/srv/root", "yes"))
+ROOTS: tuple[tuple[str | None, Writable], ...] = (
+    (None, "no"),
+    (None, "ephemeral"),
+    ("/srv/root", "no"),
+    ("/srv/root", "ephemeral"),
+    ("/srv/root", "yes"),
+)
 
 
 def _grid() -> Iterator[tuple[JailSpec, Host]]:
     for (root, writable), level, net, tier in itertools.product(ROOTS, Level, (False, "host"), TIERS):
         # Into a directory of the caller no link is written.
         mounts = tuple(m for m in ONE_OF_EACH if writable != "yes" or not isinstance(m, Symlink))
-        spec = JailSpec(root, writable=writable, level=level, net=net, mounts=mounts)  # type: ignore[arg-type]
+        spec = JailSpec(root, writable=writable, level=level, net=net, mounts=mounts)
         yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",))
 
 
@@ -153,7 +159,7 @@ def pairs(**fixed: Any) -> st.SearchStrategy[tuple[JailSpec, Host]]:
 
 # A reader of plans. It knows of abi.h what its comments say, and nothing of how plans are made.
 
-FILLS = {"userns", "open_tree", "openat", "fsopen", "fsmount"}
+FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount"}
 CREATES = {"mkdir", "file", "symlink", "target", "write", "chown"}
 
 
@@ -181,7 +187,7 @@ def namespaces(plan: Plan) -> set[str]:
     steps = steps_of(plan)
     born = {name for one in steps if one.op == "clone" for name in named(one.flags)}
     made = {name for one in plan.host_steps if one.op == "unshare" for name in named(one.flags)}
-    taken = {name for one in plan.jail_steps if one.op == "take" for name in named(one.flags)}
+    taken = {name for one in plan.jail_steps if one.op == "setns" for name in named(one.flags)}
     return born | (made & taken)
 
 

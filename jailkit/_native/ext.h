@@ -6,17 +6,15 @@
 
 /* One jail as the host holds it: -1 where there is nothing. */
 struct jk_jail {
-    int ctl;               /* the control socket: the jail lives as long as it is open */
-    int starter;           /* pid of the process that ran the host phase, a child */
-    int pid;               /* PID 1 of the jail, a child ... */
-    int pidfd;             /* ... and its pidfd */
+    int ctl;     /* the control socket: the jail lives as long as it is open */
+    int starter; /* pid of the process that ran the host phase, a child */
+    int pid;     /* PID 1 of the jail, a child ... */
+    int pidfd;   /* ... and its pidfd */
 };
-/* Ids of the host, shared out in slices: `count` of them, of `slice` ids, from `first` on; tried from number `start`. */
+/* Ids of the host, shared out in slices: `count` of them, of `slice` ids, from `first` on; tried from number `start`.
+ */
 struct jk_ids {
-    uint32_t first;
-    uint32_t slice;
-    uint32_t count;
-    uint32_t start;
+    uint32_t first, slice, count, start;
 };
 int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids);
 /* Take a report of the jail. 1: there was one, 0: end of file, -EAGAIN: not in time. */
@@ -26,26 +24,22 @@ int jk_end(struct jk_jail *jail, int timeout_ms);
 
 enum jk_stdio { JK_PIPE = -1, JK_NULL = -2, JK_SAME = -3 };
 enum jk_event {
-    JK_EVENT_REPORT = 1,   /* the program ended, or never started; what it wrote is read as far as the buffers go */
-    JK_EVENT_FULL = 2,     /* an output buffer is full: empty it and come again */
+    JK_EVENT_REPORT = 1, /* the program ended, or never started; what it wrote is read as far as the buffers go */
+    JK_EVENT_FULL = 2,   /* an output buffer is full: empty it and come again */
     JK_EVENT_TIMEOUT = 4,
-    JK_EVENT_SIGNAL = 8,   /* a signal arrived: let Python look at it and come again */
-    JK_EVENT_LOST = 16     /* end of file on the channel: PID 1 is gone */
+    JK_EVENT_SIGNAL = 8, /* a signal arrived: let Python look at it and come again */
+    JK_EVENT_LOST = 16   /* end of file on the channel: PID 1 is gone */
 };
 struct jk_stream {
-    int fd;                /* our end of a pipe; -1: none */
+    int fd; /* our end of a pipe; -1: none */
     int ended;
     char *buffer;
-    uint64_t size;
-    uint64_t used;         /* of input: how much was written */
+    uint64_t size, used; /* of input: how much there is, and how much was written */
 };
 /* One program as the host holds it. */
 struct jk_run {
-    int channel;
-    int exec_pipe;
-    int pidfd;
-    int got_report;
-    struct jk_report report;   /* the last one that was FAILED or EXITED */
+    int channel, exec_pipe, pidfd, got_report;
+    struct jk_report report; /* the last one that was FAILED or EXITED */
     struct jk_stream stream[3];
 };
 /* Ask for a program. stdio: a descriptor or one of jk_stdio; the flags in the request say the same. */

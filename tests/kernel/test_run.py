@@ -149,12 +149,12 @@ def test_an_output_flood_ends(run: Any, stream: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024  # KiB
 
 
-def test_run_of_once_takes_limits_too() -> None:
+def test_the_bound_of_the_output_is_exact() -> None:
     """Output exactly at the bound is complete; one byte more is cut."""
     with Jail(limits=Limits(output=1000)) as jail:
         result = jail.run(["sh", "-c", "head -c 1000 /dev/zero"])
         assert (result.reason, len(result.stdout), result.truncated) == (ExitReason.EXITED, 1000, False)
-        result = jail.run(["sh", "-c", "head -c 600 /dev/zero; head -c 401 /dev/zero >&2; sleep 3600"], timeout=50)
+        result = jail.run(["sh", "-c", "head -c 600 /dev/zero; head -c 401 /dev/zero >&2"], timeout=50)
         assert (result.reason, result.truncated) == (ExitReason.OUTPUT, True)
         assert 900 <= len(result.stdout) + len(result.stderr) <= 1000
         assert jail.run(["sh", "-c", "head -c 0 /dev/zero"], limits=Limits(output=0)).ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import doctest
 import math
 import re
 from pathlib import Path
@@ -291,3 +292,9 @@ def test_readers_refuse_or_read(word: str) -> None:
         except argparse.ArgumentTypeError as error:
             message = str(error)
         assert "allowed" in message
+
+
+def test_the_examples_of_the_readers_are_true() -> None:
+    """What their docstrings show is what they return."""
+    done = doctest.testmod(values)
+    assert (done.failed, done.attempted) == (0, 2)

@@ -7,7 +7,6 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,27 +14,31 @@ from hypothesis import strategies as st
 from jailkit import _native
 from jailkit.plan import Host, Program, Step, compile_plan, id_map, step
 from jailkit.spec import JailSpec
-from tests.plans import QUICK, pairs
+from tests.plans import FILLS, QUICK, pairs
 
-HEAD, STEP, RLIMIT = 16, 48, 24
+HEAD, STEP, RLIMIT = 16, 72, 24
 REQUEST = 4 * 12 + 4 * 32 + RLIMIT * 16
-OPS = {value: name.removeprefix("JK_OP_").lower() for value, name in _native.enum_names("jk_op").items()}
+OPS = {value: name.removeprefix("JK_OP_") for value, name in _native.enum_names("jk_op").items()}
 SLOTS = _native.constant("JK_SLOTS")
+NUMBER, TEXT, SLOT = (_native.constant(f"JK_{name}") for name in ("NUMBER", "TEXT", "SLOT"))
+NONE = 2**64 - 1  # -1, no slot, as an argument
+HERE = 2**64 - 100  # AT_FDCWD
+
+
+class At(NamedTuple):
+    """An argument that is the descriptor in a slot."""
+
+    slot: int
 
 
 class Decoded(NamedTuple):
-    """One step as C sees it; a path or text that is not there is None."""
+    """One step as C sees it: what is done, flags, where a result goes, and arguments; of texts also their offsets."""
 
-    op: str
-    optional: bool
-    keep: bool
+    what: str
+    how: int
     slot: int
-    at: int
-    path: bytes | None
-    text: bytes | None
-    flags: int
-    value: int
-    offsets: tuple[int, int]
+    arguments: tuple[int | bytes | At, ...]
+    texts: dict[int, int]
 
 
 def decode(data: bytes) -> tuple[list[Decoded], int]:
@@ -43,94 +46,150 @@ def decode(data: bytes) -> tuple[list[Decoded], int]:
     abi, size, host_steps, jail_steps = struct.unpack_from("=4I", data)
     assert (abi, size) == (_native.constant("JK_ABI"), len(data))
     assert data[-1] == 0, "the last string is ended"
-    steps = []
-    for number in range(host_steps + jail_steps):
-        at_byte = HEAD + STEP * number
-        op, how, slot, at, path, text, text_size, reserved, flags, value = struct.unpack_from("=IIiiIIIIQQ", data, at_byte)
-        assert reserved == 0
-        assert how & ~3 == 0
-        assert path < size
-        assert text + text_size <= size
-        for offset in (path, text):
-            assert offset == 0 or offset >= HEAD + STEP * (host_steps + jail_steps), "strings lie behind the steps"
-        steps.append(
-            Decoded(
-                OPS[op],
-                bool(how & 1),
-                bool(how & 2),
-                slot,
-                at,
-                data[path : data.index(b"\0", path)] if path else None,
-                data[text : text + text_size] if text else None,
-                flags,
-                value,
-                (path, text),
-            )
-        )
-    return steps, host_steps
+    behind = HEAD + STEP * (host_steps + jail_steps)
+    return [decode_step(data, HEAD + STEP * n, behind) for n in range(host_steps + jail_steps)], host_steps
 
 
-def check_names(steps: list[Step], decoded: list[Decoded]) -> None:
-    """Names of descriptors became numbers: one number a name, counted from 0 without a gap, and -1 for none."""
-    numbers: dict[str | None, int] = {None: -1}
-    for one, read in zip(steps, decoded, strict=True):
-        for name, number in ((one.slot, read.slot), (one.at, read.at)):
-            assert numbers.setdefault(name, number) == number
-    assert sorted(numbers.values()) == list(range(-1, len(numbers) - 1))
+def decode_step(data: bytes, start: int, behind: int) -> Decoded:
+    """Read one step; a text is what stands there up to its NUL."""
+    op, how, slot, number, *rest = struct.unpack_from("=IIiI8B6Q", data, start)
+    kinds, values = rest[:6], rest[8:]
+    assert rest[6:8] == [0, 0]
+    assert how & ~3 == 0
+    assert -1 <= slot < SLOTS
+    assert (number > 0) == (OPS[op] == "CALL") or number == 0, "SYS_read is 0, and no plan reads"
+    arguments: list[int | bytes | At] = []
+    for kind, value in zip(kinds, values, strict=True):
+        assert kind in (NUMBER, TEXT, SLOT)
+        if kind == TEXT:
+            assert behind <= value < len(data), "texts lie behind the steps"
+            assert value % 8 == 0, "structs are read as they lie"
+            arguments.append(data[value : data.index(b"\0", value)])
+        elif kind == SLOT:
+            assert value < SLOTS
+            arguments.append(At(value))
+        else:
+            arguments.append(value)
+    what = OPS[op] if OPS[op] != "CALL" else f"call {number}"
+    texts = {n: value for n, (kind, value) in enumerate(zip(kinds, values, strict=True)) if kind == TEXT}
+    return Decoded(what, how, slot, tuple(arguments), texts)
 
 
-def check_step(one: Step, read: Decoded) -> None:
-    """Everything else of a step is there as it was."""
-    assert (read.op, read.optional, read.keep) == (one.op, one.optional, one.keep)
-    # Without a path fsconfig(2) creates; everywhere else "" is a path, that of the descriptor itself.
-    assert read.path == (None if one.op == "fsconfig" and not one.path else one.path.encode())
-    assert read.text == (one.text or None)
-    for written, number in ((one.flags, read.flags), (one.value, read.value)):
-        assert number == (written if isinstance(written, int) else joined(written))
+def only(*steps: Step) -> list[Decoded]:
+    """Encode steps and read them back."""
+    return decode(_native.encode_plan(steps, []))[0]
+
+
+def call(name: str) -> str:
+    """Return how the reader names a system call."""
+    return f"call {_native.constant(f'SYS_{name}')}"
 
 
 def joined(names: tuple[str, ...]) -> int:
-    """Join constants as ``abi.h`` says; each counted once."""
+    """Join constants as ``abi.h`` says."""
     result = 0
     for name in names:
-        number = _native.constant(name.removeprefix("-"))
-        result |= (1 << number) if name.startswith("CAP_") else (number << 32) if name[0] == "-" else number
+        number = _native.constant(name)
+        result |= (1 << number) if name.startswith("CAP_") else number
     return result
 
 
 @QUICK
 @given(pairs())
-def test_real_plans_come_back(pair: tuple[JailSpec, Host]) -> None:
-    """Whatever the compiler makes is what C reads."""
+def test_real_plans_can_be_read(pair: tuple[JailSpec, Host]) -> None:
+    """What the compiler makes is well-formed: a step has its path and text in it, and fills a slot where it should."""
     plan = compile_plan(*pair)
-    decoded, host_steps = decode(_native.encode_plan(plan.host_steps, plan.jail_steps))
-    steps = [*plan.host_steps, *plan.jail_steps]
+    data = _native.encode_plan(plan.host_steps, plan.jail_steps)
+    decoded, host_steps = decode(data)
     assert host_steps == len(plan.host_steps)
-    check_names(steps, decoded)
-    for one, read in zip(steps, decoded, strict=True):
-        check_step(one, read)
+    numbers: dict[str | None, int] = {}
+    for one, read in zip((*plan.host_steps, *plan.jail_steps), decoded, strict=True):
+        assert read.how == one.optional + 2 * one.keep
+        assert (read.slot >= 0) == (one.op in FILLS)
+        # A name is one number, whether a step fills it or works on it.
+        for argument in read.arguments:
+            assert not isinstance(argument, At) or argument.slot in numbers.values()
+        if read.slot >= 0:
+            assert numbers.setdefault(one.slot, read.slot) == read.slot
+        elif one.slot is not None:
+            assert At(numbers[one.slot]) in read.arguments
+        if one.at is not None:
+            assert At(numbers[one.at]) in read.arguments
+        if one.path:
+            assert one.path.encode() in read.arguments
+        if one.text:
+            assert any(data[place : place + len(one.text) + 1] == one.text + b"\0" for place in read.texts.values())
+    assert sorted(numbers.values()) == list(range(len(numbers))), "no gap, no number twice"
 
 
-NAMES = st.sampled_from([None, "a", "b", "root", "bind:0"])
+ATTRS = ("MOUNT_ATTR_RDONLY", "MOUNT_ATTR_NODEV")
+EXAMPLES: list[tuple[Step, str, tuple[int | bytes | At, ...]]] = [
+    (step("clone", "", slot="pid1", flags=("CLONE_NEWNS", "CLONE_NEWPID")), "CLONE", (0x2002_0000, NONE)),
+    (step("idmap", "", path="uid_map", text=b"\1" * 32), "IDMAP", (b"uid_map", b"\1" * 32, 32)),
+    (step("proc_write", "", path="setgroups", text=b"deny"), "PROC_WRITE", (b"setgroups", b"deny", 4)),
+    (step("unshare", "", flags=("CLONE_NEWNET",)), call("unshare"), (0x4000_0000,)),
+    (step("open_tree", "", slot="x", path="/p", flags=("OPEN_TREE_CLONE",)), call("open_tree"), (HERE, b"/p", 0x80001)),
+    (step("open_tree", "", slot="x", at="a", path="p"), call("open_tree"), (At(0), b"p", 0x80000)),
+    (step("setattr", "", slot="a", flags=("AT_RECURSIVE",), value=ATTRS), "SETATTR", (At(0), NONE, 0x8000, 5)),
+    (step("setattr", "", slot="b", at="a", value=("MOUNT_ATTR_IDMAP",)), "SETATTR", (At(1), At(0), 0, 0x10_0000)),
+    (step("fsopen", "", slot="x", path="tmpfs"), call("fsopen"), (b"tmpfs", 1)),
+    (step("fsconfig", "", slot="a", path="size", text=b"9"), call("fsconfig"), (At(0), 1, b"size", b"9")),
+    (step("fsconfig_flag", "", slot="a", path="userxattr"), call("fsconfig"), (At(0), 0, b"userxattr", 0)),
+    (step("fsconfig_create", "", slot="a"), call("fsconfig"), (At(0), 6, 0, 0)),
+    (step("fsmount", "", slot="x", at="a", value=ATTRS), call("fsmount"), (At(0), 1, 5)),
+    (step("attach", "", slot="a", path="/tmp"), "ATTACH", (At(0), NONE, b"/tmp")),
+    (step("attach", "", slot="b", at="a", path="p"), "ATTACH", (At(1), At(0), b"p")),
+    (step("mask", "", slot="b", at="a", path="kcore"), "MASK", (At(1), At(0), b"kcore")),
+    (step("mkdir", "", at="a", path="p", value=0o1777), "MKDIR", (At(0), b"p", 0o1777)),
+    (step("chown", "", at="a", path="p", value=7, flags=8), call("fchownat"), (At(0), b"p", 7, 8, 0x100)),
+    (step("target", "", slot="b", at="a", path="p"), "TARGET", (At(0), b"p", At(1))),
+    (step("symlink", "", at="a", path="p", text=b"../to"), "SYMLINK", (At(0), b"p", b"../to")),
+    (step("file", "", at="a", path="p", text=b"", value=0o400), "FILE", (At(0), b"p", 0o400, b"", 0)),
+    (step("write", "", at="a", path="p", text=b"0"), "WRITE", (At(0), b"p", b"0", 1)),
+    (step("check_device", "", slot="a", value=0x103), "CHECK_DEVICE", (At(0), 0x103)),
+    (step("pivot_root", "", path="."), call("pivot_root"), (b".", b".")),
+    (step("umount", "", path=".", flags=("MNT_DETACH",)), call("umount2"), (b".", 2)),
+    (step("setresuid", "", value=5), call("setresuid"), (5, 5, 5)),
+    (step("sethostname", "", text=b"jail"), call("sethostname"), (b"jail", 4)),
+    (step("cap_bound", "", value=("CAP_CHOWN", "CAP_KILL")), "CAP_BOUND", (0b10_0001,)),
+    (step("cap_bound", "", value=()), "CAP_BOUND", (0,)),
+    (step("prctl", "", flags=("PR_SET_NO_NEW_PRIVS",), value=1), call("prctl"), (38, 1, 0, 0, 0)),
+    (step("setns", "", at="a", flags=("CLONE_NEWNET",)), call("setns"), (At(0), 0x4000_0000)),
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example[0].op)
+def test_arguments_are_those_of_the_call(example: tuple[Step, str, tuple[int | bytes | At, ...]]) -> None:
+    """In the order of the manual page or of ``abi.h``; what is left over is zero."""
+    one, what, arguments = example
+    makers = [step("open_tree", "", slot=name, path="/") for name in ("a", "b") if name in (one.slot, one.at)]
+    if one.slot == "b":
+        makers = [step("open_tree", "", slot=name, path="/") for name in ("a", "b")]
+    read = only(*makers, one)[-1]
+    assert read.what == what
+    assert read.arguments == arguments + (0,) * (6 - len(arguments))
+    assert read.slot == (len(makers) if one.op in FILLS else -1)
+
+
+def test_propagation_is_a_struct_of_four_numbers() -> None:
+    """mount_setattr(2): nothing to set, nothing to clear, the propagation, no user namespace; for the whole tree."""
+    data = _native.encode_plan([step("propagation", "", path="/", value=("MS_PRIVATE",))], [])
+    (read,) = decode(data)[0]
+    place = read.texts.pop(3)
+    assert (read.what, read.arguments[:3], read.arguments[4:]) == (call("mount_setattr"), (HERE, b"/", 0x8000), (32, 0))
+    assert struct.unpack_from("=4Q", data, place) == (0, 0, 1 << 18, 0)
+
+
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-NUMBERS = st.one_of(
-    st.sampled_from([0, 1, 0o777, 2**63, 2**64 - 1]),
-    st.lists(st.sampled_from(["MOUNT_ATTR_RDONLY", "-MOUNT_ATTR_NOEXEC", "CLONE_NEWNS", "AT_RECURSIVE"]), max_size=3)
-    .map(set)
-    .map(sorted)
-    .map(tuple),
-)
 STEPS = st.lists(
     st.builds(
         step,
-        st.sampled_from(sorted(OPS.values())),
+        st.sampled_from(["file", "symlink", "write", "proc_write"]),
         st.just("because"),
-        slot=NAMES,
-        at=NAMES,
+        at=st.sampled_from(["a", "b", "root", "bind:0"]),
         path=PATHS,
         text=st.binary(max_size=40),
-        flags=NUMBERS,
-        value=NUMBERS,
+        value=st.sampled_from([0, 1, 0o777, 2**63, 2**64 - 1]),
         optional=st.booleans(),
         keep=st.booleans(),
     ),
@@ -139,22 +198,20 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 12))
-def test_any_steps_come_back(steps: list[Step], cut: int) -> None:
-    """Any word, in any phase, with any bytes; maps lie where a machine can read their numbers."""
+def test_any_bytes_come_back(steps: list[Step], cut: int) -> None:
+    """Any path and text, in either phase, empty ones too; equal bytes are kept once."""
     data = _native.encode_plan(steps[:cut], steps[cut:])
     decoded, host_steps = decode(data)
     assert host_steps == min(cut, len(steps))
-    check_names(steps, decoded)
+    places: dict[bytes, set[int]] = {}
     for one, read in zip(steps, decoded, strict=True):
-        check_step(one, read)
-        assert read.offsets[1] % 4 == 0
-    # Equal bytes are kept once.
-    for kind, contents in ((0, [read.path for read in decoded]), (1, [read.text for read in decoded])):
-        places: dict[bytes, set[int]] = {}
-        for read, content in zip(decoded, contents, strict=True):
-            if content:
-                places.setdefault(content, set()).add(read.offsets[kind])
-        assert all(len(found) == 1 for found in places.values())
+        path, *others = read.texts.values()
+        assert data[path : path + len(one.path.encode()) + 1] == one.path.encode() + b"\0"
+        for wanted, place in [(one.path.encode(), path), *((one.text, other) for other in others)]:
+            assert data[place : place + len(wanted) + 1] == wanted + b"\0"
+            places.setdefault(wanted, set()).add(place)
+        assert read.how == one.optional + 2 * one.keep
+    assert all(len(found) == 1 for found in places.values())
 
 
 def test_equal_strings_are_kept_once() -> None:
@@ -169,19 +226,17 @@ def test_id_maps_are_four_numbers_each() -> None:
     assert struct.unpack("=8I", text) == (0, 7, 65536, 1, 2**32 - 1, 501, 1, 0)
 
 
-def test_the_sizes_are_those_of_the_header() -> None:
-    """The reader above has the fields of ``abi.h``, in its order."""
+def test_the_reader_has_the_fields_of_the_header() -> None:
+    """Its order and sizes are those of ``abi.h``, which C reads."""
     text = (Path(__file__).parents[2] / "jailkit" / "_native" / "abi.h").read_text()
     fields = {}
     for name, body in re.findall(r"struct (jk_\w+) \{(.*?)\n\}", text, flags=re.DOTALL):
-        fields[name] = re.findall(r"(?:u?int\d+_t|struct jk_\w+) (\w+)(?:\[\d+\])?;", body)
-    assert fields["jk_step"] == ["op", "how", "slot", "at", "path", "text", "text_size", "reserved", "flags", "value"]
-    assert fields["jk_plan"] == ["abi", "size", "host_steps", "jail_steps"]
-    assert fields["jk_idmap"] == ["inside", "outside", "count", "relative"]
-    assert fields["jk_request"] == [
-        *("abi", "size", "flags", "uid", "gid", "umask", "group_count", "rlimit_count", "candidates", "argc", "envc"),
-        *("open_flags", "groups", "rlimits"),
-    ]
+        fields[name] = " ".join(re.findall(r"(?:u?int\d+_t|struct jk_\w+) (\w+)(?:\[\d+\])?;", body))
+    assert fields["jk_step"] == "op how slot number kind arg"
+    assert fields["jk_plan"] == "abi size host_steps jail_steps"
+    assert fields["jk_idmap"] == "inside outside count relative"
+    counts = "group_count rlimit_count candidates argc envc"
+    assert fields["jk_request"] == f"abi size flags uid gid umask {counts} open_flags groups rlimits"
 
 
 @pytest.mark.parametrize("count", [SLOTS - 1, SLOTS, SLOTS + 1])
@@ -192,14 +247,13 @@ def test_a_plan_names_as_many_descriptors_as_there_are_slots(count: int) -> None
         with pytest.raises(ValueError, match=f"{SLOTS}.*{count}"):
             _native.encode_plan(steps, [])
     else:
-        decoded, _ = decode(_native.encode_plan(steps, []))
-        assert {read.slot for read in decoded} == set(range(count))
+        assert [read.slot for read in only(*steps)] == list(range(count))
 
 
-@pytest.mark.parametrize("unknown", [{"op": "dance"}, {"flags": ("MOUNT_ATTR_DANCE",)}, {"value": ("-NO",)}])
+@pytest.mark.parametrize("unknown", [{"op": "dance"}, {"flags": ("MOUNT_ATTR_DANCE",)}, {"value": ("NO",)}])
 def test_an_unknown_word_is_an_error(unknown: dict[str, Any]) -> None:
     """Never a zero in its place."""
-    fields = {"op": "setattr", **unknown}
+    fields = {"op": "setattr", "slot": "a", **unknown}
     with pytest.raises((KeyError, AttributeError)):
         _native.encode_plan([step(fields.pop("op"), "", **fields)], [])
 
@@ -232,7 +286,7 @@ NULL = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
 
 @given(PROGRAMS, NULL, st.booleans())
-def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge: bool) -> None:  # noqa: FBT001
+def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge: bool) -> None:
     """Every number and every string, the empty ones too, in the order of ``struct jk_request``."""
     data = _native.encode_request(made, null, merge=merge)
     abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags = struct.unpack_from("=12I", data)
@@ -257,4 +311,3 @@ def test_no_two_flags_share_a_bit() -> None:
     assert all(bit & (bit - 1) == 0 for bit in bits)
     assert len(set(bits)) == len(bits)
     assert set(FLAGS) <= set(names)
-    assert attrs.fields_dict(Program).keys() >= {"flags", "open_flags"}

@@ -1,7 +1,8 @@
 """Whole plans, word by word: what a change of the compiler does to them is seen in its diff.
 
 Each case is one spec on one made-up host. ``golden/NAME.txt`` is what `explain` prints; ``golden/NAME.jsonl`` has the
-steps as data, one on a line, constants by name, nothing of the machine that the tests run on in it. To write them anew::
+steps as data, one on a line, constants by name, nothing in it of the machine that the tests run on. Both are written
+anew by::
 
     JAILKIT_UPDATE_GOLDEN=1 python -m pytest tests/unit/test_plan_golden.py
 
@@ -88,9 +89,9 @@ def data(plan: Plan) -> str:
         "setgroups": ids.setgroups,
         "pid1": ids.pid1,
         "source": ids.source,
-        "home": plan.home,
         "cwd": plan.cwd,
         "needs_id_slice": plan.needs_id_slice,
+        "tier": plan.tier,
     }
     lines = [head]
     lines += [{"phase": "host", **data_of(step)} for step in plan.host_steps]
@@ -127,4 +128,4 @@ def test_the_cases_are_told_apart() -> None:
     plans = [data(compile_plan(*pair)) for pair in CASES.values()]
     assert len(set(plans)) == len(CASES)
     assert differences(plans[0], plans[0].replace("MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOEXEC", 1), "x") != []
-    assert {level for level in Level} == {spec.level for spec, _ in CASES.values()}
+    assert set(Level) == {spec.level for spec, _ in CASES.values()}

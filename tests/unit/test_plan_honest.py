@@ -29,8 +29,8 @@ def born_in(*wanted: str) -> Evidence:
     """PID 1 has these namespaces for itself."""
 
     def look(steps: list[Step], _: Program) -> bool:
-        told = {one.op: set(named(one.flags)) for one in steps if one.op in ("clone", "unshare", "take")}
-        return set(wanted) <= told["clone"] | (told.get("unshare", set()) & told.get("take", set()))
+        told = {one.op: set(named(one.flags)) for one in steps if one.op in ("clone", "unshare", "setns")}
+        return set(wanted) <= told["clone"] | (told.get("unshare", set()) & told.get("setns", set()))
 
     return look
 
@@ -120,7 +120,7 @@ def test_evidence_is_found_missing() -> None:
 @QUICK
 @given(pairs())
 def test_a_limit_of_each_process_is_not_called_a_limit_of_the_jail(pair: tuple[JailSpec, Host]) -> None:
-    """A program that forks multiplies its processor time: never more than "degraded". The fact says whose limit it is."""
+    """Who forks multiplies its processor time: never more than "degraded". The fact says whose limit it is."""
     for field, name in RLIMITS.items():
         item = listed(compile_plan(*pair))[f"limit: {field}"]
         assert item.state == "absent" or name in item.fact
@@ -141,7 +141,6 @@ def test_the_tier_is_the_hosts() -> None:
         plan = compile_plan(JailSpec(), host)
         assert (plan.tier, host.tier) == (word, word)
         assert f"tier {word}" in explain(plan)
-
 
 
 def test_root_without_ids_to_share_is_not_said_to_be_safe() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, compile_plan
-from jailkit.spec import UNLIMITED, Bind, Dev, File, JailSpec, Limits, Mount, Proc, Symlink, Tmpfs, User
+from jailkit.spec import UNLIMITED, Bind, Dev, File, JailSpec, Limits, Mount, Proc, Symlink, Tmpfs, User, Writable
 from tests.plans import (
     CREATES,
     GRID,
@@ -62,7 +62,7 @@ def test_every_mount_is_attached_once_in_order(pair: tuple[JailSpec, Host]) -> N
 def test_proc_and_dev_are_where_they_were_asked_for(kind: type[Proc | Dev], target: str) -> None:
     """The last thing at the target of a `Proc` is a /proc, and at that of a `Dev` a /dev."""
     for tier in TIERS.values():
-        spec = JailSpec(mounts=[kind(target)])  # type: ignore[arg-type]
+        spec = JailSpec(mounts=[kind(target)])
         steps = steps_of(compile_plan(spec, tier()))
         slot = slots_at((spec, tier()), target)[-1]
         copied = {one.slot: one.at for one in steps if one.op == "open_tree"}
@@ -172,13 +172,13 @@ def test_the_root_is_entered_and_the_host_is_let_go(pair: tuple[JailSpec, Host])
     enter = steps[first : first + 4]
     assert [(one.op, one.slot, one.path) for one in enter] == [
         ("fchdir", "root", ""),
-        ("pivot_root", None, ""),
+        ("pivot_root", None, "."),
         ("umount", None, "."),
         ("chdir", None, "/"),
     ]
     assert named(enter[2].flags) == ("MNT_DETACH",)
     assert len([one for one in steps if one.op in FINAL - {"fchdir"}]) == 3
-    assert {one.op for one in steps[first + 4 :]} <= {"take", "cap_bound", "prctl"}
+    assert {one.op for one in steps[first + 4 :]} <= {"take", "setns", "cap_bound", "prctl"}
 
 
 @QUICK
@@ -222,8 +222,9 @@ def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
     assert inodes == {slot for slot, size in sizes.items() if size != math.inf}
     # Each file system is made after its last option, and mounted after that.
     for slot in sizes:
-        options = [bool(one.path) for one in steps if one.op == "fsconfig" and one.slot == slot]
-        assert options == [True] * (len(options) - 1) + [False]
+        ops = [one.op for one in steps if one.slot == slot or (one.op, one.at) == ("fsmount", slot)]
+        assert [ops[0], *ops[-2:]] == ["fsopen", "fsconfig_create", "fsmount"]
+        assert set(ops[1:-2]) <= {"fsconfig", "fsconfig_flag"}
 
 
 @pytest.mark.parametrize("pair", GRID[::7])
@@ -244,19 +245,20 @@ def test_devices_are_verified_before_they_are_shown(pair: tuple[JailSpec, Host])
 
 
 @pytest.mark.parametrize("pair", GRID[::7])
-def test_proc_is_procfs(pair: tuple[JailSpec, Host]) -> None:
-    """What PID 1 takes for /proc is known by its magic number before anything is read, hidden or written there."""
+def test_proc_is_fresh(pair: tuple[JailSpec, Host]) -> None:
+    """It is made for the jail's own pid namespace, never taken from the host, and kept for PID 1."""
     steps = steps_of(compile_plan(*pair))
-    (check,) = where(steps, "check_fs", slot="proc", value=("PROC_SUPER_MAGIC",))
-    (made,) = where(steps, "fsmount", slot="proc")
-    assert made < check < min(n for n, one in enumerate(steps) if one.slot == "proc" and one.op == "attach")
-    assert check < min((n for n, one in enumerate(steps) if one.at == "proc"), default=len(steps))
-    assert len(where(steps, "keep_proc")) == 1
+    (made,) = where(steps, "fsmount", slot="proc", at="proc.fs")
+    assert len(where(steps, "fsopen", slot="proc.fs", path="proc")) == 1
+    assert made < where(steps, "attach", slot="proc")[0]
+    assert [one.path for one in steps if one.op == "open_tree" and one.at is None and is_below(one.path, "/proc")] == []
+    (kept,) = where(steps, "keep_proc")
+    assert where(steps, "open_tree", slot=steps[kept].slot, at="proc")
 
 
 @pytest.mark.parametrize(("root", "writable"), ROOTS)
 @pytest.mark.parametrize("below", [Symlink("/data/link", "x")])
-def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable: str, below: Mount) -> None:
+def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable: Writable, below: Mount) -> None:
     """Below a bind, and in a root that is the caller's own, a link is refused: it would stay there."""
     host = root_host(idmapped={"/srv/root", "/srv/data"})
     for mounts in ([Bind("/srv/data", "/data", writable=True), below], [below, Bind("/srv/data", "/data")]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import attrs
@@ -48,7 +49,7 @@ def test_privileges_are_dropped_last(pair: tuple[JailSpec, Host]) -> None:
     steps = steps_of(compile_plan(*pair))
     sandbox = pair[0].level >= Level.SANDBOX
     entered = where(steps, "chdir")[0]
-    network = ["take"] if pair[0].net is False else []
+    network = ["take", "setns"] if pair[0].net is False else []
     assert [one.op for one in steps[entered + 1 :]] == [*network, "cap_bound", *(["prctl"] * sandbox)]
     assert len(where(steps, "cap_bound")) == 1
     assert len(where(steps, "prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1)) == sandbox
@@ -73,7 +74,7 @@ def test_a_sandbox_has_no_way_up(pair: tuple[JailSpec, Host]) -> None:
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_superuser_of_a_jail_cannot_undo_it(tier: str, level: Level) -> None:
     """Its capabilities are a list, without those that undo mounts, load code, or reach other processes' memory."""
-    plans = {net: steps_of(compile_plan(JailSpec(level=level, net=net), TIERS[tier]())) for net in (False, "host")}  # type: ignore[arg-type]
+    plans = {net: steps_of(compile_plan(JailSpec(level=level, net=net), TIERS[tier]())) for net in (False, "host")}
     kept = {net: set(named(steps[where(steps, "cap_bound")[0]].value)) for net, steps in plans.items()}
     forbidden = {"SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "SYS_BOOT", "BPF", "PERFMON", "MAC_ADMIN"}
     for capabilities in kept.values():
@@ -91,9 +92,10 @@ def test_pid1_cannot_be_looked_into(pair: tuple[JailSpec, Host]) -> None:
     steps = steps_of(plan)
     (dumpable,) = where(steps, "prctl", flags=("PR_SET_DUMPABLE",), value=0)
     assert dumpable < where(steps, "attach")[0]
-    changed = where(steps, "setids")
-    # flags=1: supplementary groups of the caller go too.
-    assert [(steps[n].value, steps[n].flags) for n in changed] == ([] if plan.ids.source == "one" else [(0, 1)])
+    # Groups first: afterwards there is no right to change them.
+    changed = [n for op in ("setgroups", "setresgid", "setresuid") for n in where(steps, op)]
+    assert [steps[n].value for n in changed] == ([] if plan.ids.source == "one" else [0, 0, 0])
+    assert changed == sorted(changed)
     assert all(n < dumpable for n in changed)
 
 
@@ -121,13 +123,16 @@ def test_namespaces_follow_the_level_and_the_network(pair: tuple[JailSpec, Host]
 def test_nothing_runs_with_the_hosts_network(pair: tuple[JailSpec, Host]) -> None:
     """Made in the jail's user namespace, so that it belongs to the jail; handed over; entered before any program."""
     plan = compile_plan(*pair)
-    beside = [one.op for one in plan.host_steps if one.op in ("release", "join", "unshare", "loopback", "give")]
-    assert beside == ["release", "join", "unshare", "loopback", "give"]
-    (unshare,) = (one for one in plan.host_steps if one.op == "unshare")
+    born = where(list(plan.host_steps), "release")[0]
+    beside = ["release", "join", "unshare", "socket", "loopback", "open_namespace", "give"]
+    assert [one.op for one in plan.host_steps[born:]] == beside
+    join, unshare, *_, opened, give = plan.host_steps[born + 1 :]
+    assert join.at == plan.host_steps[where(list(plan.host_steps), "clone")[0]].slot
+    assert (opened.path, opened.slot) == ("/proc/self/ns/net", give.at)
     (take,) = (one for one in plan.jail_steps if one.op == "take")
-    assert named(unshare.flags) == named(take.flags) == ("CLONE_NEWNET",)
-    (give,) = (one for one in plan.host_steps if one.op == "give")
-    assert give.path == "net"
+    (setns,) = (one for one in plan.jail_steps if one.op == "setns")
+    assert setns.at == take.slot
+    assert named(unshare.flags) == named(setns.flags) == ("CLONE_NEWNET",)
 
 
 @QUICK
@@ -176,7 +181,7 @@ def test_one_id_is_the_callers(uid: int, gid: int) -> None:
 def overlaps(extents: list[tuple[int, int]]) -> bool:
     """Whether two of these ranges (first, count) have an id in common."""
     ordered = sorted(extents)
-    return any(one + count > other for (one, count), (other, _) in zip(ordered, ordered[1:], strict=False))
+    return any(one + count > other for (one, count), (other, _) in itertools.pairwise(ordered))
 
 
 @given(UIDS, UIDS, st.integers(1, 2**31), st.sampled_from([Level.JAIL, Level.CONTAINER]))
@@ -286,7 +291,7 @@ def test_each_level_contains_the_one_before(pair: tuple[JailSpec, Host]) -> None
 def test_each_level_adds_something(tier: str) -> None:
     """And not only the limits."""
     sets = [enforced(compile_plan(JailSpec(level=level), TIERS[tier]())) for level in Level]
-    for lower, higher in zip(sets, sets[1:], strict=False):
+    for lower, higher in itertools.pairwise(sets):
         assert {name for name in higher - lower if not name.startswith("limit")}
 
 

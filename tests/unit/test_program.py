@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jailkit import _native
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, Program, compile_plan, prepare, prepare_open
-from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
-from tests.plans import GRID, NEEDS_CGROUPS, QUICK, pairs, root_host, sub_host, user_host, wants_cgroups
+from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User, Writable
+from tests.plans import GRID, NEEDS_CGROUPS, QUICK, ROOTS, pairs, root_host, sub_host, user_host, wants_cgroups
 from tests.strategies import ENVIRONMENTS, LIMITS, commands
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,7 +35,12 @@ NAMES = {field: name for name, field in FIELDS.items()}
 
 
 def program(
-    command: Command | None = None, spec: JailSpec | None = None, host: Host | None = None, alone: bool = False, watched: bool = False
+    command: Command | None = None,
+    spec: JailSpec | None = None,
+    host: Host | None = None,
+    *,
+    alone: bool = False,
+    watched: bool = False,
 ) -> Program:
     """Prepare a command for a jail, both plain where nothing is given."""
     spec, host = spec or JailSpec(), host or user_host()
@@ -200,27 +205,19 @@ def test_limits_of_control_groups_are_refused(name: str) -> None:
 @given(ENVIRONMENTS, ENVIRONMENTS)
 def test_the_environment_starts_clean(jail: dict[str, str], own: dict[str, str]) -> None:
     """Five variables, then the jail's, then the command's; nothing of this process."""
-    made = program(Command(["x"], env=own), JailSpec(env=jail, user=User(5, name="me", home="/h")))  # type: ignore[arg-type]
+    made = program(Command(["x"], env=own), JailSpec(env=jail, user=User(5, name="me", home="/h")))
     base = {"PATH": PATH, "HOME": "/h", "USER": "me", "LOGNAME": "me", "LANG": "C.UTF-8"}
     assert environment(made) == {**base, **jail, **own}
 
 
-@pytest.mark.parametrize(
-    ("user", "writable", "home"),
-    [
-        (None, "no", "/home/jail"),
-        (User(1000, name="other", home="/elsewhere"), "no", "/home/jail"),
-        (User(7, home="/seven"), "no", "/seven"),
-        (None, "yes", "/"),
-        (User(7, home="/seven"), "yes", "/seven"),
-    ],
-)
-def test_home_is_where_the_home_is(user: User | None, writable: str, home: str) -> None:
-    """The jail's own user has the home that the jail made; another one has the one it came with."""
-    spec = JailSpec("/r", writable=writable)  # type: ignore[arg-type]
-    made = program(Command(["x"], user=user), spec, root_host(idmapped={"/r"}))
-    assert environment(made)["HOME"] == home
-    assert made.cwd == (b"/" if writable == "yes" else b"/home/jail")
+@pytest.mark.parametrize("user", [None, User(1000, name="other", home="/elsewhere"), User(7, home="/seven")])
+@pytest.mark.parametrize(("root", "writable"), ROOTS)
+def test_home_is_that_of_the_user(user: User | None, root: str | None, writable: Writable) -> None:
+    """Of whoever runs the program; where the jail makes no home of its own, programs start in /."""
+    spec = JailSpec(root, writable=writable)
+    made = program(Command(["x"], user=user), spec, root_host(idmapped={"/srv/root"}))
+    assert environment(made)["HOME"] == (user.home if user else "/home/jail")
+    assert made.cwd == (b"/home/jail" if root is None else b"/")
 
 
 def test_the_working_directory_is_the_nearest_that_was_named() -> None:
@@ -238,8 +235,8 @@ def test_a_bare_name_is_looked_for_in_path(entries: list[str]) -> None:
     """In the order of PATH, of the jail or the command; an empty entry does not stand for the working directory."""
     directories = [entry for entry in entries if entry]
     for command, spec in (
-        (Command(["tool"], env={"PATH": ":".join(entries)}), JailSpec(env={"PATH": "/wrong"})),  # type: ignore[arg-type]
-        (Command(["tool"]), JailSpec(env={"PATH": ":".join(entries)})),  # type: ignore[arg-type]
+        (Command(["tool"], env={"PATH": ":".join(entries)}), JailSpec(env={"PATH": "/wrong"})),
+        (Command(["tool"]), JailSpec(env={"PATH": ":".join(entries)})),
     ):
         made = program(command, spec)
         if directories:
@@ -250,7 +247,7 @@ def test_a_bare_name_is_looked_for_in_path(entries: list[str]) -> None:
 @pytest.mark.parametrize("path", ["", ":", "::"])
 def test_an_empty_path_finds_nothing_in_the_working_directory(path: str) -> None:
     """A program of that name in the working directory is not what was asked for."""
-    made = program(Command(["tool"], env={"PATH": path}))  # type: ignore[arg-type]
+    made = program(Command(["tool"], env={"PATH": path}))
     assert b"tool" not in made.candidates
 
 
@@ -284,7 +281,7 @@ def test_the_default_path_is_searched() -> None:
 def test_a_user_that_the_jail_has_not_is_refused(host: Host, level: str, user: User, feature: str) -> None:
     """By name, before anything is started."""
     with pytest.raises(UnsupportedError) as caught:
-        program(Command(["x"], user=user), JailSpec(level=level), host)  # type: ignore[arg-type]
+        program(Command(["x"], user=user), JailSpec(level=level), host)
     assert caught.value.feature.startswith(feature)
 
 
@@ -299,7 +296,7 @@ def test_a_user_that_the_jail_has_not_is_refused(host: Host, level: str, user: U
 )
 def test_a_user_that_the_jail_has_can_run_programs(host: Host, level: str, user: User) -> None:
     """The other side of each refusal."""
-    made = program(Command(["x"], user=user), JailSpec(level=level), host)  # type: ignore[arg-type]
+    made = program(Command(["x"], user=user), JailSpec(level=level), host)
     assert (made.uid, made.gid, made.groups) == (user.uid, user.gid, user.groups)
 
 

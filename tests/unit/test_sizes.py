@@ -95,6 +95,13 @@ def test_c_functions_are_small(path: Path) -> None:
     assert [(name, lines) for name, lines in c_functions(text) if lines > C_FUNCTION_LINES] == []
 
 
+def code_lines(text: str) -> int:
+    """Count lines of C that are neither blank nor comment: explaining must not cost."""
+    without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return sum(bool(line.strip()) for line in without_comments.splitlines())
+
+
 def test_the_c_code_is_small_in_all() -> None:
-    """What runs with privileges can be audited in an afternoon."""
-    assert sum(len(path.read_text().splitlines()) for path in C) < C_LINES
+    """What runs with privileges can be audited in an afternoon: C and headers, all of it."""
+    assert code_lines("int a; /* one\n two */\n\nint b;\n/* three */\n") == 2
+    assert sum(code_lines(path.read_text()) for path in C) < C_LINES

@@ -1,5 +1,4 @@
-#ifndef JAILKIT_EXT_H
-#define JAILKIT_EXT_H
+#pragma once
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -23,4 +22,3 @@ static inline void close_fd(int *fd) {
 int jk_memory_file(const char *bytes, uint64_t size);
 int jk_send(int sock, const void *bytes, uint64_t size, const int *fds, int count);
 int jk_receive(int sock, struct jk_report *report, int *passed_fd, int timeout_ms);
-#endif

@@ -107,7 +107,8 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
         syscall(SYS_pidfd_send_signal, jail->pidfd, SIGKILL, NULL, 0);
         while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
             ;
-        if (polled > 0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
+        if (polled >
+            0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
             waitid(P_PIDFD, (id_t)jail->pidfd, &how, WEXITED);
         close_fd(&jail->pidfd);
     }

@@ -1,4 +1,4 @@
-/* entry.c: the first instruction, and the three functions that the compiler may call on its own. */
+/* entry.c: the first instruction, and the two functions that the compiler may call on its own. */
 #include "sys.h"
 
 int jail_main(int argc, char **argv);
@@ -25,12 +25,4 @@ void *memset(void *at, int byte, size_t size) {
     for (volatile unsigned char *p = at; size--; p++)
         *p = (unsigned char)byte;
     return at;
-}
-
-int memcmp(const void *a, const void *b, size_t size) {
-    const volatile unsigned char *x = a, *y = b;
-    for (; size--; x++, y++)
-        if (*x != *y)
-            return *x - *y;
-    return 0;
 }

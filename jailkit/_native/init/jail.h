@@ -15,8 +15,7 @@
  * Every function returns 0 (or a descriptor) or -errno. Nothing here decides anything: what happens, and in which
  * order, stands in the plan.
  */
-#ifndef JAILKIT_JAIL_H
-#define JAILKIT_JAIL_H
+#pragma once
 
 #include "sys.h"
 
@@ -28,7 +27,7 @@ struct jail {
     int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
     int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
     int released;
-    int proc;         /* the procfs that PID 1 keeps for itself */
+    int proc; /* the procfs that PID 1 keeps for itself */
     int slot[JK_SLOTS];
 };
 
@@ -70,5 +69,3 @@ __attribute__((noreturn)) void program(void *launch);
 long clone_on(unsigned long flags, void *stack_end, int *pidfd, void (*run)(void *), void *argument);
 uint64_t tree_mark(int proc);
 void tree_kill(int proc, uint64_t mark);
-
-#endif

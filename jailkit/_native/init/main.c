@@ -50,14 +50,9 @@ int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
 
 /* A jail starts with default signal actions, whatever the host program ignores (Python ignores SIGPIPE). */
 static void default_signals(void) {
-    struct {
-        void *handler;
-        unsigned long flags;
-        void *restorer;
-        uint64_t mask;
-    } action = {0};
+    const uint64_t action[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no restorer, no mask */
     for (int signal = 1; signal <= 64; signal++)
-        SYS(rt_sigaction, signal, &action, 0, sizeof action.mask);
+        SYS(rt_sigaction, signal, action, 0, sizeof *action);
 }
 
 /* PID 1: wait until the host phase has ended, run the jail phase, serve. */

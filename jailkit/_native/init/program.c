@@ -117,7 +117,8 @@ void program(void *told) {
     must(JK_AT_SESSION, SYS(setsid));
     set_identity(r);
     must(JK_AT_CWD, SYS(chdir, directory));
-    must(JK_AT_SIGNALS, SYS(rt_sigprocmask, 2 /* SIG_SETMASK, in the kernel's numbers */, &no_signals, 0, sizeof no_signals));
+    must(JK_AT_SIGNALS,
+         SYS(rt_sigprocmask, 2 /* SIG_SETMASK, in the kernel's numbers */, &no_signals, 0, sizeof no_signals));
     if (r->flags & JK_RUN_OPEN)
         open_for_host(r, candidates[0]);
     exec_first(candidates, argv, envp);

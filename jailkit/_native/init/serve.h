@@ -1,6 +1,5 @@
 /* serve.h: the programs of a jail, as PID 1 keeps them. */
-#ifndef JAILKIT_SERVE_H
-#define JAILKIT_SERVE_H
+#pragma once
 
 #include "jail.h"
 
@@ -33,5 +32,3 @@ static inline int failed_map(long at) {
 int take_request(struct run *run, int room);
 /* Give back what a program needed for its start. It has ended, so it uses none of it. */
 void free_run(struct run *run);
-
-#endif

@@ -2,8 +2,7 @@
  * sys.h: system calls and the few library functions of jailkit-init, which is linked without a C library:
  * its start costs a page fault or two instead of a dynamic linker, and nothing in it can allocate or take a lock.
  */
-#ifndef JAILKIT_SYS_H
-#define JAILKIT_SYS_H
+#pragma once
 
 #include <asm/unistd.h>
 #include <linux/capability.h>
@@ -47,10 +46,7 @@ static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
     register long x3 __asm__("x3") = d;
     register long x4 __asm__("x4") = e;
     register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-                     : "memory", "cc");
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
     return x0;
 }
 #else
@@ -58,8 +54,7 @@ static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
 #endif
 
 /* One spelling for every call: SYS(openat, AT_FDCWD, path, flags). Missing arguments are 0. */
-#define SYS_PICK(nr, a, b, c, d, e, f, ...)                                                         \
-    sys6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS_PICK(nr, a, b, c, d, e, f, ...) sys6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define SYS(name, ...) SYS_PICK(__NR_##name, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
 static inline size_t text_length(const char *text) {
@@ -100,5 +95,3 @@ static inline char *put_text(char *to, const char *text) {
     *to = 0;
     return to;
 }
-
-#endif
