@@ -23,14 +23,25 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
-_RLIMITS = ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
+_RLIMITS = tuple(
+    (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}")))
+    for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
+)
 
 
 def probe(spec: JailSpec) -> Host:
     """Return the facts of this host that matter for a spec."""
-    uid, gid = os.geteuid(), os.getegid()
-    area = _id_area(uid, gid)
+    area = _id_area(os.geteuid(), os.getegid())
     paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
+    idmapped = frozenset(path for path in paths if area and _has_idmapped_mounts(path, area))
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits())
+
+
+@functools.lru_cache(maxsize=32)
+def _facts(
+    uid: int, gid: int, area: IdArea | None, idmapped: frozenset[str], hard_limits: tuple[tuple[str, int], ...]
+) -> Host:
+    """The same object for the same facts: plans are looked up by it."""
     return Host(
         uid=uid,
         gid=gid,
@@ -40,8 +51,8 @@ def probe(spec: JailSpec) -> Host:
         system=_system_directories(),
         etc=_etc_names(),
         staging=_staging(),
-        idmapped=frozenset(path for path in paths if area and _has_idmapped_mounts(path, area)),
-        hard_limits=_hard_limits(),
+        idmapped=idmapped,
+        hard_limits=hard_limits,
     )
 
 
@@ -76,7 +87,7 @@ def _staging() -> str:
 
 
 def _hard_limits() -> tuple[tuple[str, int], ...]:
-    return tuple((f"RLIMIT_{name}", resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]) for name in _RLIMITS)
+    return tuple((name, resource.getrlimit(number)[1]) for name, number in _RLIMITS)
 
 
 @functools.lru_cache(maxsize=8)

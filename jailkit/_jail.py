@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, launch, launch_errors
+from jailkit._launch import Blueprint, blueprint, launch, launch_errors, make_spec
 from jailkit.plan import Plan, Program, Protection, explain, prepare, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -79,16 +79,16 @@ class Jail:
         seccomp: bool | None = None,
         landlock: bool | None = None,
     ) -> None:
-        self.spec = JailSpec(
-            None if root is None else os.fspath(root),
-            level=Level.of(level),
+        self.spec = make_spec(
+            root=None if root is None else os.fspath(root),
+            level=level,
             net=net,
             writable=writable,
             mounts=tuple(mounts),
             hostname=hostname,
-            user=user,  # attrs converts it
+            user=user,
             limits=limits or Limits(),
-            env=env or {},  # attrs converts it
+            env=tuple(env.items()) if env else (),
             cwd=cwd,
             seccomp=seccomp,
             landlock=landlock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 
@@ -15,7 +16,24 @@ from jailkit.plan import Host, Plan, compile_plan, describe, hint
 from jailkit.process import LiveJail, StartFailed
 from jailkit.spec import JailSpec
 
-__all__ = ["Blueprint", "blueprint", "launch", "launch_errors"]
+__all__ = ["Blueprint", "blueprint", "launch", "launch_errors", "make_spec"]
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _same_spec(**fields: Any) -> JailSpec:
+    return JailSpec(**fields)
+
+
+def make_spec(**fields: Any) -> JailSpec:
+    """Make a spec, or find the one that was made of the same words: a loop asks for the same jail again and again.
+
+    Raises:
+        SpecError: A field is wrong.
+    """
+    try:
+        return _same_spec(**fields)
+    except TypeError:  # something unhashable was given where it does not belong: let the spec say what
+        return JailSpec(**fields)
 
 
 @attrs.frozen

@@ -46,14 +46,14 @@ class ReportKind(enum.IntEnum):
     EXITED = lib.JK_REPORT_EXITED
 
 
-class Event(enum.IntFlag):
-    """Why `Run.talk` came back."""
+class Event:
+    """Why `Run.talk` came back: bits. Plain numbers, because operators of IntFlag take longer than the call."""
 
-    REPORT = lib.JK_EVENT_REPORT
-    FULL = lib.JK_EVENT_FULL
-    TIMEOUT = lib.JK_EVENT_TIMEOUT
-    SIGNAL = lib.JK_EVENT_SIGNAL
-    LOST = lib.JK_EVENT_LOST
+    REPORT: int = lib.JK_EVENT_REPORT
+    FULL: int = lib.JK_EVENT_FULL
+    TIMEOUT: int = lib.JK_EVENT_TIMEOUT
+    SIGNAL: int = lib.JK_EVENT_SIGNAL
+    LOST: int = lib.JK_EVENT_LOST
 
 
 class Report(NamedTuple):
@@ -238,9 +238,9 @@ class Run:
                 self._kept[number] = stream.buffer = _uninitialised("char[]", self._size)
                 stream.size = self._size
 
-    def talk(self, timeout: float | None) -> Event:
-        """Move bytes until something is to be decided. `timeout` in seconds; None waits as long as it takes."""
-        return Event(_checked(lib.jk_talk(self._raw, _milliseconds(timeout))))
+    def talk(self, timeout: float | None) -> int:
+        """Move bytes until something is to be decided; return `Event` bits. `timeout` in seconds; None for ever."""
+        return _checked(lib.jk_talk(self._raw, _milliseconds(timeout)))
 
     def take(self, number: int) -> bytes:
         """Take what has been collected of an output, and make room for more."""

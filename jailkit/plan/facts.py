@@ -34,7 +34,7 @@ class SubIds:
     newgidmap: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Host:
     """One machine, as one user sees it.
 

@@ -68,7 +68,7 @@ def _check_mounts(instance: object, attribute: Any, value: Any) -> None:
         targets.add(mount.target)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class JailSpec:
     """What a jail shall be; says nothing about how, and knows no fact of any host.
 

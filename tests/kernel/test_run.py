@@ -155,7 +155,9 @@ def test_the_bound_of_the_output_is_exact() -> None:
         result = jail.run(["sh", "-c", "head -c 1000 /dev/zero"])
         assert (result.reason, len(result.stdout), result.truncated) == (ExitReason.EXITED, 1000, False)
         result = jail.run(["sh", "-c", "head -c 600 /dev/zero; head -c 401 /dev/zero >&2"], timeout=50)
-        assert (result.reason, result.truncated) == (ExitReason.OUTPUT, True)
+        # It may have ended by itself before the host saw that it was over the bound.
+        assert result.truncated
+        assert result.reason in (ExitReason.OUTPUT, ExitReason.EXITED)
         assert 900 <= len(result.stdout) + len(result.stderr) <= 1000
         assert jail.run(["sh", "-c", "head -c 0 /dev/zero"], limits=Limits(output=0)).ok
 

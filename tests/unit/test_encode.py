@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import struct
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jailkit._native._ext import ffi
 
 from jailkit import _native
 from jailkit.plan import Host, Program, Step, compile_plan, id_map, step
@@ -226,17 +225,29 @@ def test_id_maps_are_four_numbers_each() -> None:
     assert struct.unpack("=8I", text) == (0, 7, 65536, 1, 2**32 - 1, 501, 1, 0)
 
 
-def test_the_reader_has_the_fields_of_the_header() -> None:
-    """Its order and sizes are those of ``abi.h``, which C reads."""
-    text = (Path(__file__).parents[2] / "jailkit" / "_native" / "abi.h").read_text()
-    fields = {}
-    for name, body in re.findall(r"struct (jk_\w+) \{(.*?)\n\}", text, flags=re.DOTALL):
-        fields[name] = " ".join(re.findall(r"(?:u?int\d+_t|struct jk_\w+) (\w+)(?:\[\d+\])?;", body))
-    assert fields["jk_step"] == "op how slot number kind arg"
-    assert fields["jk_plan"] == "abi size host_steps jail_steps"
-    assert fields["jk_idmap"] == "inside outside count relative"
-    counts = "group_count rlimit_count candidates argc envc"
-    assert fields["jk_request"] == f"abi size flags uid gid umask {counts} open_flags groups rlimits"
+STRUCTS = {
+    "jk_plan": (HEAD, "abi size host_steps jail_steps"),
+    "jk_step": (STEP, "op how slot number kind arg"),
+    "jk_idmap": (16, "inside outside count relative"),
+    "jk_rlimit": (RLIMIT, "resource reserved soft hard"),
+    "jk_request": (
+        REQUEST,
+        "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags groups rlimits",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_the_reader_has_the_fields_of_the_header(name: str) -> None:
+    """Its order and sizes are those that the compiler gave ``abi.h``, without a hole between two fields."""
+    size, fields = STRUCTS[name]
+    kind = ffi.typeof(f"struct {name}")
+    assert (ffi.sizeof(kind), " ".join(field for field, _ in kind.fields)) == (size, fields)
+    end = 0
+    for _, field in kind.fields:
+        assert field.offset == end
+        end += ffi.sizeof(field.type)
+    assert end == size
 
 
 @pytest.mark.parametrize("count", [SLOTS - 1, SLOTS, SLOTS + 1])

@@ -12,21 +12,24 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(os.environ.get("JAILKIT_SOURCE") or ROOT) / "jailkit"
 
 # What each part may import of jailkit, at run time or for its types. WANT -> HOW -> DO -> WATCH: an arrow never
-# points left, and only _jail sees all four stages.
+# points left, and only _jail, with the part of it that starts a jail, sees all four stages.
 ALLOWED = {
     "_errors": set(),
+    "_version": set(),
     "spec": {"_errors"},
     "plan": {"_errors", "spec"},
-    "_host": {"_errors", "plan", "_native"},
+    "_host": {"_errors", "spec", "plan", "_native"},
     "_native": {"_errors"},
     "process": {"_errors", "spec", "plan", "_native"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process"},
+    "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
+    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
 ONLY = {
-    # A result repeats which protections were in force; who watches does not know how they came about.
-    ("process", "plan"): {"Protection"},
+    # Who watches is handed one decided program, and a result repeats which protections were in force; neither says
+    # how that came about.
+    ("process", "plan"): {"Program", "Protection"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
 ON_TOP = {"", "__main__", "_cli"}
