@@ -25,7 +25,7 @@ INIT_FLAGS = (
     "-std=gnu11 -O2 -Wall -Wextra"
     " -ffreestanding -nostdlib -static -fno-pie -no-pie"
     " -fno-stack-protector -fno-asynchronous-unwind-tables"
-    " -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,norelro -s"
+    " -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,norelro -Wl,-z,noseparate-code -s"
 ).split()
 
 

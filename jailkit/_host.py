@@ -22,7 +22,7 @@ _AREA_COUNT = 4096
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
-_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
+_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN, _CAP_MKNOD = 6, 7, 21, 27
 _RLIMITS = tuple(
     (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}")))
     for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
@@ -49,6 +49,7 @@ def _facts(
         id_area=area,
         sub_ids=None if area else _sub_ids(uid),
         system=_system_directories(),
+        makes_nodes=area is not None and _capable(_CAP_MKNOD),
         etc=_etc_names(),
         staging=_staging(),
         idmapped=idmapped,
@@ -94,9 +95,7 @@ def _hard_limits() -> tuple[tuple[str, int], ...]:
 def _id_area(uid: int, gid: int) -> IdArea | None:
     """Ids to share out, if this process may map any; keyed by its ids, which a program may change."""
     del uid, gid
-    with open("/proc/self/status", "rb") as file:
-        effective = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapEff"))
-    if any(not effective >> capability & 1 for capability in (_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN)):
+    if not _capable(_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN):
         return None
     first, count = _widest("/proc/self/uid_map")
     if (first, count) != _widest("/proc/self/gid_map"):
@@ -108,6 +107,12 @@ def _id_area(uid: int, gid: int) -> IdArea | None:
     if slice_ < 16:
         return None
     return IdArea(first=first + count // 2, slice=slice_, count=count // 2 // slice_)
+
+
+def _capable(*capabilities: int) -> bool:
+    with open("/proc/self/status", "rb") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapEff"))
+    return all(effective >> capability & 1 for capability in capabilities)
 
 
 def _widest(path: str) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, launch, launch_errors, make_spec
-from jailkit.plan import Plan, Program, Protection, explain, prepare, prepare_open
+from jailkit._launch import Blueprint, blueprint, launch, launch_errors, make_spec, program_for
+from jailkit.plan import Plan, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
     PIPE,
@@ -29,6 +29,7 @@ from jailkit.spec import Command, JailSpec, Level, Limits, Mount, Net, User, Wri
 __all__ = ["Jail", "run"]
 
 _Env = Mapping[str, str] | None
+_NO_LIMITS = Limits()
 _live_jails: weakref.WeakSet[LiveJail] = weakref.WeakSet()
 
 
@@ -87,7 +88,7 @@ class Jail:
             mounts=tuple(mounts),
             hostname=hostname,
             user=user,
-            limits=limits or Limits(),
+            limits=limits or _NO_LIMITS,
             env=tuple(env.items()) if env else (),
             cwd=cwd,
             seccomp=seccomp,
@@ -191,10 +192,6 @@ class Jail:
 
     # --- programs -----------------------------------------------------------------------------------------------
 
-    def _prepare(self, command: Command, *, watched: bool = False) -> Program:
-        made = self._made
-        return prepare(command, made.spec, made.plan, made.host, watched=watched)
-
     def run(
         self,
         argv: Sequence[str | bytes | os.PathLike[str]],
@@ -245,7 +242,9 @@ class Jail:
         streams = (PIPE if data is not None else stdin, stdout, stderr)
         live = self._started()
         with launch_errors(self._made):
-            result = run_program(live, self._prepare(command), streams, data=data, text=text, isolation=self.isolation)
+            result = run_program(
+                live, program_for(self._made, command), streams, data=data, text=text, isolation=self.isolation
+            )
         return result.check() if check else result
 
     def popen(
@@ -272,7 +271,7 @@ class Jail:
             The errors of `run`, without `ExitError`.
         """
         command = _command(argv, env, cwd, user, limits, timeout, detach=detach)
-        program = self._prepare(command, watched=True)
+        program = program_for(self._made, command, watched=True)
         return open_program(self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation)
 
     # --- files --------------------------------------------------------------------------------------------------
@@ -324,7 +323,7 @@ def _command(
     *,
     detach: bool,
 ) -> Command:
-    asked = limits or Limits()
+    asked = limits or _NO_LIMITS
     if timeout is not None:
         asked = Limits(wall_seconds=timeout).over(asked)
     return Command(argv, env=env or {}, cwd=cwd, user=user, limits=asked, detach=detach)
@@ -381,7 +380,7 @@ def run(
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)
     made = blueprint(jail.spec)
-    program = prepare(command, made.spec, made.plan, made.host, alone=True)
+    program = program_for(made, command, alone=True)
     live = launch(made)
     _live_jails.add(live)
     try:

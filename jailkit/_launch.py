@@ -12,11 +12,11 @@ import attrs
 from jailkit import _native
 from jailkit._errors import LaunchError
 from jailkit._host import probe
-from jailkit.plan import Host, Plan, compile_plan, describe, hint
+from jailkit.plan import Host, Plan, Program, compile_plan, describe, hint, prepare
 from jailkit.process import LiveJail, StartFailed
-from jailkit.spec import JailSpec
+from jailkit.spec import Command, JailSpec
 
-__all__ = ["Blueprint", "blueprint", "launch", "launch_errors", "make_spec"]
+__all__ = ["Blueprint", "blueprint", "launch", "launch_errors", "make_spec", "program_for"]
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -36,7 +36,7 @@ def make_spec(**fields: Any) -> JailSpec:
         return JailSpec(**fields)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)  # found again by identity
 class Blueprint:
     """A spec, the facts of this host that matter for it, and what follows from both."""
 
@@ -59,6 +59,25 @@ def blueprint(spec: JailSpec) -> Blueprint:
 def _compiled(spec: JailSpec, host: Host) -> Blueprint:
     plan = compile_plan(spec, host)
     return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
+
+
+def program_for(made: Blueprint, command: Command, *, alone: bool = False, watched: bool = False) -> Program:
+    """Decide a command for a jail, or find what was decided when the same was asked for before.
+
+    Raises:
+        UnsupportedError: The jail has no such user, or this host cannot give one of the limits.
+    """
+    # What is large is not worth the memory.
+    decide = _same_program if sum(map(len, command.argv)) < _SMALL else _same_program.__wrapped__
+    return decide(made, command, alone, watched)
+
+
+_SMALL = 4096
+
+
+@functools.lru_cache(maxsize=256)
+def _same_program(made: Blueprint, command: Command, alone: bool, watched: bool) -> Program:
+    return prepare(command, made.spec, made.plan, made.host, alone=alone, watched=watched)
 
 
 def launch(made: Blueprint) -> LiveJail:

@@ -49,6 +49,7 @@ _TEMPLATES = {
     "attach": "ATTACH slot at path",
     "mask": "MASK slot at path",
     "mkdir": "MKDIR at path value",
+    "mknod": "mknodat at path flags value",
     "chown": "fchownat at path value flags AT_SYMLINK_NOFOLLOW",
     "target": "TARGET at path slot",
     "symlink": "SYMLINK at path text",

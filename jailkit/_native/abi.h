@@ -11,6 +11,7 @@ enum jk_limit {
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
+    JK_SPARE_FD = 5,   /* something of no use is here: a place kept for later */
     JK_GROUPS = 32,    /* supplementary groups of one program */
     JK_RLIMITS = 16,   /* resource limits of one program */
     JK_INLINE = 61440, /* a request up to this size travels in the message, a larger one in a memory file */

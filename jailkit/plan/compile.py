@@ -7,6 +7,7 @@ from jailkit.plan import devices, identity, mounts, privileges, root
 from jailkit.plan.facts import Host
 from jailkit.plan.isolation import isolation
 from jailkit.plan.plan import Plan
+from jailkit.plan.steps import step
 from jailkit.spec import JailSpec, Level, Limits
 
 __all__ = ["compile_plan", "refuse_unsupported_limits"]
@@ -30,7 +31,13 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
     return Plan(
-        host_steps=(*by_caller, *identity.birth(spec, host, ids), *identity.network(spec)),
+        host_steps=(
+            *by_caller,
+            *identity.birth(spec, host, ids),
+            step("release", "from here on PID 1 builds its view of files, and what follows happens beside it"),
+            *devices.nodes(host),
+            *identity.network(spec),
+        ),
         jail_steps=(
             *by_pid1,
             *privileges.become_root_of_jail(ids),
@@ -38,7 +45,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *root.base(spec, host),
             *root.root_tree(spec, host),
             *root.private_directories(spec),
-            *devices.dev(spec),
+            *devices.dev(spec, host),
             *devices.proc(spec),
             *devices.further_views(spec),
             *mounts.attach_mounts(spec),

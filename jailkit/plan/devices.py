@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from jailkit.plan.facts import Host
 from jailkit.plan.root import ROOT, clone_of_base
 from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import Dev, JailSpec, Level, Proc
 
-__all__ = ["dev", "further_views", "proc"]
+__all__ = ["dev", "further_views", "nodes", "proc"]
 
 # Minor and major numbers as fixed by the kernel's devices.txt.
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -26,37 +27,60 @@ _HIDDEN_FILES = ("keys", "key-users", "interrupts", "sched_debug", "latency_stat
 _HIDDEN_DIRECTORIES = ("acpi", "asound", "scsi")
 
 
-def dev(spec: JailSpec) -> Iterator[Step]:
-    """Make a /dev of six nodes, the usual links, a private /dev/shm and a private terminal file system."""
+def nodes(host: Host) -> Iterator[Step]:
+    """Make the nodes of /dev with the caller's rights, beside PID 1: one mount instead of one for each node."""
+    if not host.makes_nodes:
+        return
+    # A tmpfs of the host's user namespace, because in one of the jail's no device could be opened.
+    options = (("mode", "0755"), ("size", "64k"), ("nr_inodes", "32"))
+    attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC")
+    yield from file_system("tmpfs", "for the nodes of /dev", slot="nodes", options=options, attributes=attributes)
+    for name, major, minor in _NODES:
+        number = os.makedev(major, minor)
+        yield step("mknod", f"/dev/{name}", at="nodes", path=name, flags=0o020666, value=number)
+    yield from _links("nodes")
+    yield step("setattr", "the nodes and links stay as they are", slot="nodes", value=("MOUNT_ATTR_RDONLY",))
+    yield step("give", "PID 1 has no right to make nodes", at="nodes")
+
+
+def _links(at: str) -> Iterator[Step]:
+    for name, target in _LINKS:
+        yield step("symlink", "the usual link", at=at, path=name, text=target.encode())
+    for name in ("shm", "pts"):
+        yield step("mkdir", "a mount point", at=at, path=name, value=0o755)
+
+
+def _bound_nodes(spec: JailSpec) -> Iterator[Step]:
+    """Bind each node of the host by itself, for callers who may not make any."""
     yield step("mkdir", "behind /dev", at="base", path="dev", value=0o755)
     yield from clone_of_base("dev", "dev", "a /dev of the jail's own")
     yield from _mount_point(spec, "dev", "/dev")
     for name, major, minor in _NODES:
         slot = f"dev:{name}"
-        yield step(
-            "open_tree",
-            "a node that exists: a jail may not make one",
-            slot=slot,
-            path=f"/dev/{name}",
-            flags=("OPEN_TREE_CLONE",),
-        )
-        yield step(
-            "check_device", "what stands at that name must be that device", slot=slot, value=os.makedev(major, minor)
-        )
+        why = "a node that exists: a jail may not make one"
+        yield step("open_tree", why, slot=slot, path=f"/dev/{name}", flags=("OPEN_TREE_CLONE",))
+        why = "what stands at that name must be that device"
+        yield step("check_device", why, slot=slot, value=os.makedev(major, minor))
         yield step("file", "a mount point", at="dev", path=name, value=0o666)
         yield step("attach", f"/dev/{name}", slot=slot, at="dev", path=name)
-    for name, target in _LINKS:
-        yield step("symlink", "the usual link", at="dev", path=name, text=target.encode())
-    yield step("mkdir", "a mount point", at="dev", path="shm", value=0o755)
+    yield from _links("dev")
+    yield step("setattr", "the nodes and links stay as they are", slot="dev", value=("MOUNT_ATTR_RDONLY",))
+
+
+def dev(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Make a /dev of six nodes, the usual links, a private /dev/shm and a private terminal file system."""
+    if host.makes_nodes:
+        yield step("take", "the nodes, made by the host phase in the meantime", slot="dev")
+        yield from _mount_point(spec, "dev", "/dev")
+    else:
+        yield from _bound_nodes(spec)
     yield step("mkdir", "behind /dev/shm", at="base", path="shm", value=0o1777)
     yield from clone_of_base("shm", "shm", "shared memory of this jail alone")
     yield step("attach", "shared memory of this jail alone", slot="shm", at="dev", path="shm")
-    yield step("mkdir", "a mount point", at="dev", path="pts", value=0o755)
     options = (("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"))
     attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC")
     yield from file_system("devpts", "terminals of this jail alone", slot="pts", options=options, attributes=attributes)
     yield step("attach", "terminals of this jail alone", slot="pts", at="dev", path="pts")
-    yield step("setattr", "the nodes and links stay as they are", slot="dev", value=("MOUNT_ATTR_RDONLY",))
 
 
 def proc(spec: JailSpec) -> Iterator[Step]:
@@ -77,8 +101,9 @@ def proc(spec: JailSpec) -> Iterator[Step]:
         yield step(
             "find", "what hides a directory", slot="empty", at="base", path="empty", flags=("O_PATH", "O_DIRECTORY")
         )
+        yield step("find", "what hides a file", slot="null", at="dev", path="null", flags=("O_PATH",))
         for name in _HIDDEN_FILES:
-            yield step("mask", "it tells of the host, or acts on it", slot="dev:null", at="proc", path=name)
+            yield step("mask", "it tells of the host", slot="null", at="proc", path=name)
         for name in _HIDDEN_DIRECTORIES:
             yield step("mask", "it tells of the host", slot="empty", at="proc", path=name)
 

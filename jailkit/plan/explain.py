@@ -39,6 +39,7 @@ _SENTENCES = {
     "attach": "attach [{slot}] at {where}",
     "mask": "hide {where}",
     "mkdir": "make directory {where}, mode {mode}",
+    "mknod": "make device {where}, number {device}",
     "chown": "give {where} to {value}:{flags}",
     "target": "make mount point {where}",
     "symlink": "make link {where} -> {text}",

@@ -154,7 +154,6 @@ _LOOPBACK_UP = struct.pack("<16sH22x", b"lo", _IFF_UP)
 
 def network(spec: JailSpec) -> Iterator[Step]:
     """Make the network namespace, which takes longer than all the rest, beside PID 1, on another processor."""
-    yield step("release", "from here on PID 1 builds its view of files")
     if spec.net is False:
         yield step("join", "the network shall belong to the jail's user namespace", at="pid1")
         yield step("unshare", "a network stack with nothing in it", flags=("CLONE_NEWNET",))

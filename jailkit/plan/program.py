@@ -29,7 +29,7 @@ _RLIMITS = (
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)  # found again by identity
 class Program:
     """What PID 1 is asked to start, and what the host watches.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import threading
 import time
+from typing import Any
 
 from jailkit import _native
 from jailkit._errors import ClosedError
@@ -22,6 +24,14 @@ that hangs."""
 _DEATH_SECONDS = 10.0
 """How long PID 1 may take to die of SIGKILL. It takes a grace period of the kernel; this is for a process in
 uninterruptible sleep."""
+
+
+@functools.lru_cache(maxsize=256)
+def _encoded(program: Any, null: tuple[bool, bool, bool], merge: bool) -> bytes:
+    return _native.encode_request(program, null, merge=merge)
+
+
+_SMALL = 4096
 
 
 class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows the plan, turns it into a LaunchError
@@ -101,7 +111,9 @@ class LiveJail:
             ClosedError: It is closed, or its PID 1 is gone.
         """
         null = (stdio[0] == _native.NULL, stdio[1] == _native.NULL, stdio[2] == _native.NULL)
-        request = _native.encode_request(program, null, merge=stdio[2] == _native.SAME)
+        # What is asked for again and again is encoded once; what is large is not worth the memory.
+        encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
+        request = encode(program, null, stdio[2] == _native.SAME)
         if self._ended:
             raise ClosedError("this jail is closed")
         try:

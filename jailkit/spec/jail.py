@@ -79,12 +79,15 @@ class JailSpec:
             read-only view of the host's own ``/usr``, ``/bin``, ``/lib*`` and a minimal
             ``/etc``. Programs of the jail read all of it that their user may read.
         level: How far the jail is cut off: a `Level` or its name. Default: SANDBOX.
-        net: False (own stack, loopback alone), True (own stack with a way out) or ``"host"``
-            (the host's stack). Default: False. True and ``"host"`` do not filter: the jail
-            reaches whatever the host reaches, services on the local network included.
+        net: False (own stack, loopback alone), True (own stack with a way out: not in this
+            version, an `UnsupportedError`) or ``"host"`` (the host's stack). Default: False.
+            ``"host"`` does not filter: the jail reaches whatever the host reaches, services
+            on the local network and abstract Unix sockets included.
         writable: What happens to writes in the root: ``"no"`` (refused), ``"ephemeral"`` (kept
-            in a layer of `Limits.disk` bytes that goes with the jail) or ``"yes"`` (they are
-            real and stay; needs a `root`). Default: ``"no"``. Binds have a switch of their own.
+            in memory, within `Limits.disk`, until the jail ends) or ``"yes"`` (they are real
+            and stay; needs a `root` in which ``/proc`` and ``/dev`` exist). Default: ``"no"``.
+            Binds have a switch of their own. A private ``/tmp`` is part of the jail with
+            `root` None and with ``"no"``; otherwise the root's own is used, if there is one.
         mounts: What else is in the jail; each target once. Default: none.
         hostname: Name of the jail, as RFC 1123, at most 64 bytes. Default: ``jail``. At level
             CHROOT the host's name stays.
@@ -93,9 +96,10 @@ class JailSpec:
         env: The environment of every program, a mapping or pairs; kept as pairs sorted by
             name. Default: empty, nothing is inherited from the host. Readable by every
             program in the jail: not a place for secrets.
-        cwd: Directory in which programs start, absolute, in the jail. Default: None.
-        seccomp: The system call filter: True asks for it by name (`UnsupportedError` where
-            it cannot be had), False switches it off, None is the default of the level.
+        cwd: Directory in which programs start, absolute, in the jail. Default: None, which is
+            the home of the jail's user with `root` None, and ``/`` with a root directory.
+        seccomp: The system call filter: True asks for it by name (`UnsupportedError`: this
+            version has none), False switches it off, None is the default of the level.
         landlock: The Landlock rules, as `seccomp`.
 
     Raises:

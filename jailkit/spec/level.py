@@ -19,22 +19,26 @@ class Level(enum.IntEnum):
     """
 
     CHROOT = 1
-    """A private view of files, as chroot(2) of 1979. Not a security boundary: a program with
-    root rights leaves it, and every process, user and network of the host stays in reach."""
+    """A private view of files, as chroot(2) of 1979. Not meant as a security boundary: the host
+    name and IPC are the host's and ``/proc`` tells of the host. So that nothing outlives the
+    jail or acts as the host's root, it has processes and ids of its own, and the network that
+    ``net`` says, as every level has."""
 
     JAIL = 2
-    """Adds own processes, users and superuser (a user namespace), hostname, IPC, network and
-    devices, and a masked ``/proc``, as FreeBSD's jail(8). Does not bound what a program uses
-    up, and leaves the whole system call interface of the kernel open to it."""
+    """Adds an own hostname, own IPC and a masked ``/proc``, for a machine of its own as that of
+    FreeBSD's jail(8). Programs run as the jail's superuser, with the capabilities that container
+    engines give. Does not bound what a program uses up, and leaves the whole system call
+    interface of the kernel open to it."""
 
     CONTAINER = 3
-    """Adds resource limits, accounting and an own view of control groups. The programs still
-    have the capabilities of the jail's own superuser."""
+    """Adds finite default limits and an own view of control groups. The programs still have the
+    capabilities of the jail's own superuser."""
 
     SANDBOX = 4
-    """Adds what untrusted code needs; the default. No capabilities, no_new_privs, a seccomp
-    allow-list, Landlock where the kernel has it, an ordinary user, no nested user namespaces
-    and finite default limits. Does not protect from a flaw in the kernel itself."""
+    """Adds what untrusted code needs; the default. No capabilities, no_new_privs, an ordinary
+    user, and no setting of the kernel that can be written. A system call filter and Landlock
+    rules belong to it and are absent in this version. Does not protect from a flaw in the
+    kernel itself."""
 
     @classmethod
     def of(cls, value: Level | str) -> Level:

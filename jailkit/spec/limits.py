@@ -31,7 +31,8 @@ class Limits:
 
     Every field is None (not asked for: the default of the level applies, see `default`), a
     number, or `UNLIMITED`. Control groups bound a whole jail; an rlimit bounds each process
-    by itself, so a program that forks gets the allowance once per process.
+    by itself, so a program that forks gets the allowance once per process. This version has
+    no control groups: `memory`, `swap` and `cpus` are an `UnsupportedError`.
 
     Attributes:
         memory: Bytes of memory of the whole jail, caches included. Default: unlimited.
@@ -66,9 +67,11 @@ class Limits:
         output: Bytes of stdout and stderr together that are captured per run; may be 0.
             Default: 64 MiB at every level. Enforced by the host, which ends the program
             with reason OUTPUT. Does not count output to a file or descriptor of the caller.
-        disk: Bytes of each private writable layer (tmpfs) of the jail. Default: 256 MiB at
-            every level. Enforced by the size of the tmpfs. Bounds each layer, not their
-            sum, and not what is written to writable binds or ``writable="yes"``.
+        disk: Bytes of everything private that the jail can write, in one sum: ``/tmp``, the
+            home, ``/dev/shm``, the layer of an ephemeral root, each `Tmpfs` without a size.
+            Default: 256 MiB at every level. Enforced by the size of the one tmpfs behind them
+            (ENOSPC), which also bounds the number of files. What is in it is memory of the
+            host. Does not bound a `Tmpfs` with a size, a writable bind or ``writable="yes"``.
         address_space: Bytes of address space of each process. Default: unlimited. Enforced
             by RLIMIT_AS. Breaks programs that reserve much and use little (Go, Java,
             sanitizers), and a program that forks gets it once per process.

@@ -46,12 +46,15 @@ class Bind:
 
     The kernel enforces that the jail cannot change what is not `writable`, mounts below the
     source included. Read-only does not hide anything: the jail reads whatever its user may
-    read, and may connect to a Unix socket or write to a fifo in it.
+    read, and may connect to a Unix socket or write to a fifo in it. Writable means every
+    right of the owner: a program can make a set-id program of his there, which works on the
+    host for everybody who can reach it. No other user should be able to.
 
     Attributes:
         source: Path on the host, absolute. Looked up when the jail starts, following links.
         target: Path in the jail. Default: that of `source`. Missing directories on the way
-            are made in the jail, never in the root directory of the caller.
+            are made in the jail, never in a directory of the caller: below another bind and
+            with ``writable="yes"`` they must exist.
         writable: Lets the jail change it; the changes are real and stay, and belong to the owner of
             `source`, as whom the jail's user acts on it. Default: False.
         as_owner: Lets the jail's user read it as the owner of `source` would. Default: False:
@@ -108,7 +111,8 @@ class Tmpfs:
 class Proc:
     """A fresh proc(5) that shows the processes of the jail alone, its kernel knobs masked.
 
-    At level CHROOT it shows the processes of the host, since that level has none of its own.
+    Every jail has one at ``/proc``; this shows it at another place too. At level CHROOT what
+    tells of the host is not masked.
 
     Attributes:
         target: Path in the jail. Default: ``/proc``.
@@ -124,7 +128,8 @@ class Proc:
 class Dev:
     """A small device directory: null, zero, full, random, urandom, tty, pts, shm, fd links.
 
-    No device of the host's hardware is in it. Its random numbers are those of the host.
+    No device of the host's hardware is in it. Its random numbers are those of the host. Every
+    jail has one at ``/dev``; this shows it at another place too.
 
     Attributes:
         target: Path in the jail. Default: ``/dev``.

@@ -55,8 +55,8 @@ def _check_groups(instance: object, attribute: Any, value: Any) -> None:
 class User:
     """A user of the jail, in the numbers of the jail; enforced by the kernel's credentials.
 
-    The ids are not ids of the host: the jail's uid 0 is another uid outside, except at level
-    CHROOT, which has no users of its own.
+    The ids are not ids of the host: the jail's uid 0 is another uid outside, at every level.
+    An ordinary user's jail has one id that is not the jail's alone: his own, see `Jail.plan`.
 
     Attributes:
         uid: The user id, 0 to 2**32-2.
@@ -64,7 +64,8 @@ class User:
         name: The login name that the jail's passwd file and ``$USER`` get. Default: ``root``
             for uid 0, otherwise ``jail``. A label: it grants nothing.
         home: The home directory, an absolute path. Default: ``/root`` for uid 0, otherwise
-            ``/home/<name>``. The spec does not create it.
+            ``/home/<name>``. With the host's view as root the jail makes it, empty, for the
+            jail's own user; a root directory keeps its own homes, and none is made there.
         groups: Further group ids. Default: none. A program keeps its access through every
             group it has; a host without a range of ids for the jail cannot grant any.
 

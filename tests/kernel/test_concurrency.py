@@ -39,14 +39,18 @@ def in_threads(count: int, work: Callable[[int], None], bound: float) -> None:
 
 
 def test_threads_share_a_jail(sandbox: Jail) -> None:
-    """8 threads with 25 programs each: every answer comes to the thread that asked."""
+    """8 threads with 25 programs each: every answer comes to the thread that asked, and no end of one ends another."""
 
     def work(number: int) -> None:
         for turn in range(25):
             text = f"{number} {turn}\n".encode()
             assert sandbox.run(["cat"], input=text).stdout == text
 
-    in_threads(8, work, 50)
+    # Something else is always alive, so that the end of each program makes PID 1 look for what that one has left.
+    with sandbox.popen(["sleep", "3600"]) as other:
+        in_threads(8, work, 50)
+        assert other.poll() is None
+        other.kill()
 
 
 def test_threads_have_jails_of_their_own() -> None:

@@ -113,8 +113,9 @@ def test_a_jail_ends_with_its_owner_although_a_fork_lives_on() -> None:
         os.close(ready)
         process.close()
         jail.close()
-        left = [thing for thing in leaks.left_since(before) if thing[0] == "process"]
-        assert [int(what.split()[0]) for _, what in left] == [pid]
+        before |= {(kind, what) for kind, what in leaks.snapshot() if what.startswith(f"{pid} ") or f"{go} -> " in what}
+        assert leaks.left_since(before) == []
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     finally:
         os.close(go)
         os.waitpid(pid, 0)

@@ -15,11 +15,11 @@
 
 static void child(const char *init, char *const argv[], int ctl, int plan, volatile int *error) {
     char *const no_environment[] = {NULL};
-    int spare_ctl = fcntl(ctl, F_DUPFD, JK_PLAN_FD + 1), spare_plan = fcntl(plan, F_DUPFD, JK_PLAN_FD + 1);
+    int spare_ctl = fcntl(ctl, F_DUPFD, JK_SPARE_FD + 1), spare_plan = fcntl(plan, F_DUPFD, JK_SPARE_FD + 1);
     int null = open("/dev/null", O_RDWR);
     if (spare_ctl >= 0 && spare_plan >= 0 && null >= 0 && dup2(null, 0) == 0 && dup2(null, 1) == 1 &&
         dup2(null, 2) == 2 && dup2(spare_ctl, JK_CTL_FD) >= 0 && dup2(spare_plan, JK_PLAN_FD) >= 0 &&
-        syscall(SYS_close_range, JK_PLAN_FD + 1, ~0u, 0) == 0)
+        dup2(null, JK_SPARE_FD) >= 0 && syscall(SYS_close_range, JK_SPARE_FD + 1, ~0u, 0) == 0)
         execve(init, argv, no_environment);
     *error = errno; /* written in the caller's memory, which this child shares */
     _exit(127);

@@ -5,6 +5,7 @@
 #include "serve.h"
 
 #include <signal.h>
+#include <time.h>
 
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
@@ -72,25 +73,29 @@ static void reap(void) {
     }
 }
 
-/* What a plan had open is closed before the first program. */
-static int settle(const struct jail *j) {
+/*
+ * What the plan has opened is no longer needed, but closing it takes as long as starting a program, so that is done
+ * after the first one has been started (which closes its own copies). Returns the first number that the plan has left
+ * free: whatever is opened from here on is at or above it.
+ */
+static long settle(const struct jail *j) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
-    long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
+    long signals = SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    long error = signals < 0 ? signals : SYS(dup3, j->proc, PROC, O_CLOEXEC);
     if (error >= 0)
-        error = SYS(close_range, SIGNALS, ~0u, 0);
-    if (error >= 0)
-        error = SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    return error == SIGNALS ? 0 : error < 0 ? (int)error : -EBADF;
+        error = SYS(dup3, signals, SIGNALS, O_CLOEXEC);
+    close_fd((int)signals);
+    return error < 0 ? error : signals;
 }
 
 /* Sleep until something happens; an error is the end: a program of our own user can take our descriptors' limit
  * away (prlimit(2)), and a jail whose PID 1 cannot work must not look alive. */
-static void look(struct pollfd *polled, uint32_t count) {
+static void look(struct pollfd *polled, uint32_t count, const struct timespec *timeout) {
     polled[0] = (struct pollfd){CTL, POLLIN, 0};
     polled[1] = (struct pollfd){SIGNALS, POLLIN, 0};
     for (uint32_t n = 0; n < count; n++)
         polled[2 + n] = (struct pollfd){runs[n].channel, POLLIN, 0};
-    long ready = SYS(ppoll, polled, count + 2, 0, 0, 0);
+    long ready = SYS(ppoll, polled, count + 2, timeout, 0, 0);
     if (ready < 0 && ready != -EINTR)
         SYS(exit_group, 1);
 }
@@ -98,16 +103,17 @@ static void look(struct pollfd *polled, uint32_t count) {
 void serve(const struct jail *j) {
     static struct pollfd polled[JK_RUNS + 2];
     struct jk_report report = {.kind = JK_REPORT_READY, .phase = JK_PHASE_JAIL, .step = -1};
-    int error = settle(j);
-    report.error = -error;
-    if (error < 0)
+    const struct timespec at_once = {0, 0};
+    long open_until = settle(j);
+    report.error = open_until < 0 ? (int)-open_until : 0;
+    if (open_until < 0)
         report.kind = JK_REPORT_FAILED;
     send_report(CTL, &report, -1);
-    if (error < 0)
+    if (open_until < 0)
         SYS(exit_group, 1);
     for (;;) {
         uint32_t count = run_count;
-        look(polled, count);
+        look(polled, count, open_until ? &at_once : 0);
         for (uint32_t n = 0; n < count; n++) /* before reap(), which moves the runs about */
             if (polled[2 + n].revents)
                 take_order(&runs[n], polled[2 + n].revents);
@@ -118,5 +124,8 @@ void serve(const struct jail *j) {
             if (take_request(&run, run_count < JK_RUNS))
                 runs[run_count++] = run;
         }
+        if (open_until > SIGNALS)
+            SYS(close_range, SIGNALS + 1, open_until - 1, 0);
+        open_until = 0;
     }
 }
