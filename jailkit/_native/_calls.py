@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import threading
 from typing import Any, NamedTuple
 
 from jailkit._native._ext import ffi, lib
@@ -195,6 +196,8 @@ class Run:
         self._raw = ffi.gc(ffi.new("struct jk_run *"), lib.jk_close)
         ffi.memmove(self._raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
         self._size = buffer_size
+        # One thread may send an order while another closes: then the number may be somebody else's.
+        self._lock = threading.Lock()
         self._kept: list[Any] = [None] * 3
 
     def submit(self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool) -> None:
@@ -253,7 +256,8 @@ class Run:
 
     def order(self, signal: int | None) -> None:
         """Have the program sent a signal, or, with None, it and all it has started killed. It may have ended."""
-        lib.jk_order(self._raw, _KILL_TREE if signal is None else signal)
+        with self._lock:
+            lib.jk_order(self._raw, _KILL_TREE if signal is None else signal)
 
     @property
     def report(self) -> Report | None:
@@ -272,6 +276,11 @@ class Run:
 
     def close(self) -> None:
         """Close every descriptor. Safe to call again."""
+        with self._lock:
+            lib.jk_close(self._raw)
+
+    def disown(self) -> None:
+        """After a fork, in the child: close without the lock, which a thread that does not exist here may hold."""
         lib.jk_close(self._raw)
 
 

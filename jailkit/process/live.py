@@ -114,13 +114,15 @@ class LiveJail:
         # What is asked for again and again is encoded once; what is large is not worth the memory.
         encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
         request = encode(program, null, stdio[2] == _native.SAME)
-        if self._ended:
-            raise ClosedError("this jail is closed")
-        try:
-            run.submit(self._jail.ctl, request, stdio, watched=watched)
-        except (BrokenPipeError, ConnectionResetError):
-            self.wait_ready()  # raises, if it was never born
-            raise ClosedError("this jail has ended: its PID 1 was killed") from None
+        # Locked, because another thread may end the jail, and the number of its socket be somebody else's by then.
+        with self._lock:
+            if self._ended:
+                raise ClosedError("this jail is closed")
+            try:
+                run.submit(self._jail.ctl, request, stdio, watched=watched)
+            except (BrokenPipeError, ConnectionResetError):
+                self.wait_ready()  # raises, if it was never born
+                raise ClosedError("this jail has ended: its PID 1 was killed") from None
 
     def kill(self) -> None:
         """Kill PID 1, and with it everything in the jail, without waiting."""

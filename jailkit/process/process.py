@@ -216,7 +216,7 @@ class Process:
         self._lock = threading.RLock()
         for number in (1, 2):
             self._run.lend(number, -1)
-        self._run.close()
+        self._run.disown()
 
     def __enter__(self) -> Process:
         return self

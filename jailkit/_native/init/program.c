@@ -1,8 +1,8 @@
 /*
- * program.c: one program, from its birth to its exec, in the memory of PID 1, of which it writes its area and its stack
- * alone. The order is the protection: limits before the user changes
- * (so that the count of processes is checked), groups before the user (or there is no right left to do it), every
- * descriptor of the jail's own closed before the working directory is entered (CVE-2024-21626), exec last.
+ * program.c: one program, from its birth to its exec, in the memory of PID 1, of which it writes only its area. The
+ * order is the protection: limits before the user changes (so that the count of processes is checked), groups before
+ * the user (or there is no right left to do it), every descriptor of the jail's own closed before the working directory
+ * is entered (CVE-2024-21626), exec last.
  */
 #include "jail.h"
 

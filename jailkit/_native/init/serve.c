@@ -63,10 +63,11 @@ static void reap(void) {
         if (!run->ended)
             continue;
         /* Orphans are our children by now, so with no child left (ECHILD) there is nothing to look for. */
-        if (!(run->flags & JK_RUN_DETACH) && pid != -ECHILD)
+        int alone = run->flags & JK_RUN_ALONE;
+        if (!alone && !(run->flags & JK_RUN_DETACH) && pid != -ECHILD)
             tree_kill(PROC, run->mark);
         send_report(run->channel, &run->report, -1);
-        if (run->flags & JK_RUN_ALONE)
+        if (alone) /* the kernel ends all the rest */
             SYS(exit_group, 0);
         free_run(run);
         *run = runs[--run_count];
