@@ -20,6 +20,17 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"jailkit {release}"
 
+# What `:skipif:` of an example may ask: whether this caller can lend a jail the rights of a directory's owner. Not so
+# for root on a file system without idmapped mounts, such as the overlay that is the root of a container.
+doctest_global_setup = """
+import jailkit
+try:
+    jailkit.Jail(mounts=[jailkit.Bind("/var/tmp", "/bound", writable=True)]).plan
+    idmapped = True
+except jailkit.UnsupportedError:
+    idmapped = False
+"""
+
 myst_heading_anchors = 3
 napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
@@ -27,6 +38,8 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 # `Jail.run` in a docstring is a link where there is something to link to, see `resolve`.
 default_role = "py:obj"
+# Names of private modules that annotations of public ones show.
+nitpick_ignore = [("py:class", "jailkit.plan.plan.Plan"), ("py:class", "jailkit.process.result.Output")]
 
 
 def run_pycon_blocks(_app: object, doctree: nodes.document) -> None:

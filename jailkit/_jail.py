@@ -268,7 +268,7 @@ class Jail:
         pipes himself bounds it himself.
 
         Raises:
-            The errors of `run`, without `ExitError`.
+            JailkitError: Each of the errors of `run` but `ExitError`.
         """
         command = _command(argv, env, cwd, user, limits, timeout, detach=detach)
         program = program_for(self._made, command, watched=True)
@@ -357,7 +357,7 @@ def run(
     The arguments are those of `Jail` and `Jail.run`; `timeout` counts from the call, the start of the jail included.
 
     Raises:
-        The errors of `Jail.start` and `Jail.run`.
+        JailkitError: Each of the errors of `Jail.start` and `Jail.run`.
 
     >>> run(["echo", "hello"]).stdout
     b'hello\n'

@@ -12,5 +12,7 @@ def compile_static(source: str, folder: str, name: str = "program") -> str:
     """Compile a program into a folder; return its path."""
     path = os.path.join(folder, name)
     compiler = os.environ.get("CC", "cc").split()
-    subprocess.run([*compiler, "-static", "-O1", "-xc", "-", "-o", path], input=source.encode(), timeout=120, check=True)
+    subprocess.run(
+        [*compiler, "-static", "-O1", "-xc", "-", "-o", path], input=source.encode(), timeout=120, check=True
+    )
     return path

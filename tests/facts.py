@@ -19,7 +19,6 @@ PYTHON = "/usr/bin/python3"
 """The interpreter that programs in a jail are run by: part of the host view of every jail."""
 
 
-
 def _root() -> bool:
     """The suite runs as the superuser of the machine or of a container, and may share out ids."""
     return os.geteuid() == 0

@@ -75,7 +75,9 @@ def inside(jail: Jail, code: str, *arguments: str, **options: Any) -> Any:
 
 def outside(code: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Any:
     """Run the same lines on the host."""
-    done = subprocess.run([*prefix, *program(code, *arguments)], capture_output=True, timeout=60, check=False, **options)
+    done = subprocess.run(
+        [*prefix, *program(code, *arguments)], capture_output=True, timeout=60, check=False, **options
+    )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return json.loads(done.stdout)
 

@@ -123,6 +123,7 @@ ONE_OF_EACH = (
     Bind("/srv/maybe", "/maybe", optional=True),
     Tmpfs("/scratch", size=1 << 20, mode=0o700),
     Tmpfs("/shared"),
+    Tmpfs("/out/in/side"),
     Proc("/second/proc"),
     Dev("/second/dev"),
     Symlink("/link", "../data"),

@@ -19,7 +19,9 @@ USER = 65534
 pytestmark = [pytest.mark.requires("root", "userns", "cc", "python"), pytest.mark.timeout(400)]
 
 
-def as_user(home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 380) -> subprocess.CompletedProcess[str]:
+def as_user(
+    home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 380
+) -> subprocess.CompletedProcess[str]:
     """Run a command as an ordinary user who has a home and nothing else."""
     os.chown(home, USER, USER)
     env = {
@@ -40,10 +42,26 @@ def as_user(home: str, *command: str, prefix: tuple[str, ...] = (), bound: float
 def test_the_suite_as_an_ordinary_user() -> None:
     """Every test of this folder that is not for root alone passes there as well, and none is skipped."""
     with public_directory() as home:
-        options = ("-p", "no:cacheprovider", "-q", "-rsfE", "--rootdir", str(TESTS.parent), "-c", str(TESTS.parent / "pyproject.toml"))
+        options = (
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "-rsfE",
+            "--rootdir",
+            str(TESTS.parent),
+            "-c",
+            str(TESTS.parent / "pyproject.toml"),
+        )
         # The demo is the same for every caller, and long; the 1,600 launches are long.
-        leave_out = ("--ignore", str(TESTS / "kernel" / "test_demo.py"), "--deselect", f"{TESTS.name}/kernel/test_concurrency.py::test_1600_launches_from_8_threads")
-        done = as_user(home, sys.executable, "-m", "pytest", *options, *leave_out, str(TESTS / "kernel"), str(TESTS / "native"))
+        leave_out = (
+            "--ignore",
+            str(TESTS / "kernel" / "test_demo.py"),
+            "--deselect",
+            f"{TESTS.name}/kernel/test_concurrency.py::test_1600_launches_from_8_threads",
+        )
+        done = as_user(
+            home, sys.executable, "-m", "pytest", *options, *leave_out, str(TESTS / "kernel"), str(TESTS / "native")
+        )
     assert done.returncode == 0, f"as uid {USER}:\n{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
     last = done.stdout.splitlines()[-1]
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", last)}
@@ -98,7 +116,12 @@ def test_root_of_a_container_can_make_jails() -> None:
     """Root of a user namespace with a few thousand ids shares those out; with one id it has that one."""
     code = "import jailkit; r = jailkit.run(['id', '-u'], text=True); print(r.stdout, r.ok)"
     done = subprocess.run(
-        ["unshare", "-Urm", sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd="/"
+        ["unshare", "-Urm", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
     )
     assert (done.returncode, done.stdout.split()) == (0, ["1000", "True"]), done.stderr
     assert jailkit.run(["true"]).ok

@@ -60,7 +60,21 @@ def test_above_the_root_is_the_root(jail: Jail) -> None:
     same, names, mounts = inside(jail, code)
     assert same
     assert [device, "/"] not in mounts
-    assert set(names) <= {"bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "proc", "root", "sbin", "tmp", "usr"}
+    assert set(names) <= {
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "proc",
+        "root",
+        "sbin",
+        "tmp",
+        "usr",
+    }
     assert jail.run(["ls", "/.."], text=True).stdout.split() == names
 
 
@@ -69,7 +83,7 @@ def test_a_descriptor_that_leaked_in_the_host_program_is_not_inherited(jail: Jai
     code = "say([fd for fd in range(1024) if attempt(os.fstat, fd) == 'POSSIBLE'])"
     leaked = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.set_inheritable(leaked, True)  # noqa: FBT003 - os has no keyword for it
+        os.set_inheritable(leaked, True)
         assert leaked in outside(code, close_fds=False)
         assert inside(jail, code) == [0, 1, 2]
         with Jail(level=jail.spec.level) as later:
@@ -105,7 +119,9 @@ say([attempt(put, path) for path in paths])
 
 @pytest.mark.parametrize("writable", ["no", "ephemeral"])
 @pytest.mark.parametrize("level", [Level.JAIL, Level.SANDBOX])
-def test_the_root_of_the_caller_is_never_written_to(public: str, level: Level, writable: Literal["no", "ephemeral"]) -> None:
+def test_the_root_of_the_caller_is_never_written_to(
+    public: str, level: Level, writable: Literal["no", "ephemeral"]
+) -> None:
     """Neither a jail's start nor its programs leave a trace in it: no mount point, no file, no time of change."""
     binds = small_root(public, points=False)
     os.mkdir(f"{public}/data", 0o777)
@@ -153,7 +169,7 @@ def test_a_link_in_a_hostile_root_redirects_nothing(
             inside(jail, WRITE, "/etc/passwd", f"/{name}/new", f"{prey}/new")
     except jailkit.LaunchError as error:
         # A link into nothing is no place for a mount: refused, which is safe.
-        assert dangling  # noqa: PT017 - that there is no error is as good
+        assert dangling
         assert error.phase == "jail"  # noqa: PT017
     assert fingerprint(prey) == before
 
@@ -288,7 +304,11 @@ def test_what_is_mounted_below_a_read_only_bind_is_read_only(public: str) -> Non
     with host_program(code, public, prefix=("unshare", "-Urm") if os.getuid() else ("unshare", "-m")) as host:
         out, err = host.communicate(timeout=60)
     assert err == ""
-    assert out.split() == ["nothing", "file", *(word for f in ("file", "sub/file", "sub/new") for word in ("wrote", f"{public}/{f}"))]
+    assert out.split() == [
+        "nothing",
+        "file",
+        *(word for f in ("file", "sub/file", "sub/new") for word in ("wrote", f"{public}/{f}")),
+    ]
 
 
 @pytest.mark.requires("root")

@@ -65,12 +65,20 @@ def test_a_fork_has_no_jail(sandbox: Jail) -> None:
 
 def test_a_fork_has_no_process(sandbox: Jail) -> None:
     """The child can neither signal nor kill the parent's program, nor end it by its own end."""
-    with sandbox.popen(["sh", "-c", "trap 'echo signalled' TERM USR1; echo up; while :; do sleep 0.05; done"]) as process:
+    with sandbox.popen(
+        ["sh", "-c", "trap 'echo signalled' TERM USR1; echo up; while :; do sleep 0.05; done"]
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
 
         def child() -> int:
-            for use in (process.kill, process.terminate, lambda: process.send_signal(signal.SIGUSR1), process.poll, process.close):
+            for use in (
+                process.kill,
+                process.terminate,
+                lambda: process.send_signal(signal.SIGUSR1),
+                process.poll,
+                process.close,
+            ):
                 with contextlib.suppress(jailkit.ClosedError):
                     use()
             try:

@@ -90,7 +90,10 @@ def test_a_limit_of_a_process_holds(name: str) -> None:
 
 def test_the_same_process_limit_of_two_jails_is_not_shared() -> None:
     """RLIMIT_NPROC counts by user: a full jail takes nothing from the next, even for an ordinary user."""
-    hold = "import signal\n" + "for _ in range(12):\n  if os.fork() == 0:\n    signal.pause()\nprint(flush=True); signal.pause()"
+    hold = (
+        "import signal\n"
+         "for _ in range(12):\n  if os.fork() == 0:\n    signal.pause()\nprint(flush=True); signal.pause()"
+    )
     limits = Limits(processes=16)
     from tests.inside import program
 

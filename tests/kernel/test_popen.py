@@ -60,7 +60,9 @@ def test_wait_gives_up_and_the_program_runs_on(sandbox: Jail) -> None:
 
 def test_signals_reach_the_program(sandbox: Jail) -> None:
     """send_signal, terminate and kill; afterwards they do nothing."""
-    with sandbox.popen(["sh", "-c", "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.01; done"]) as process:
+    with sandbox.popen(
+        ["sh", "-c", "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.01; done"]
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGUSR1)
@@ -83,7 +85,9 @@ def test_kill_ends_the_whole_tree(sandbox: Jail) -> None:
         process.kill()
         result = process.result()
         assert (result.reason, result.returncode) == (ExitReason.KILLED, -signal.SIGKILL)
-        assert b"3600.75" not in sandbox.run(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).stdout.replace(b"sh -c", b"")
+        assert b"3600.75" not in sandbox.run(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).stdout.replace(
+            b"sh -c", b""
+        )
 
 
 def test_closing_the_jail_kills_its_programs() -> None:

@@ -145,8 +145,12 @@ def test_no_setting_of_the_kernel_can_be_opened_for_writing(sandbox: Jail) -> No
     assert "POSSIBLE" not in inside(sandbox, code)
 
 
-NAMESPACED = tuple(f"/proc/sys/{name}" for name in ("net/", "user/", "fs/mqueue/", "kernel/shm", "kernel/msg", "kernel/sem"))
-NAMESPACED += tuple(f"/proc/sys/kernel/{name}" for name in ("auto_msgmni", "hostname", "domainname", "ns_last_pid", "pid_max"))
+NAMESPACED = tuple(
+    f"/proc/sys/{name}" for name in ("net/", "user/", "fs/mqueue/", "kernel/shm", "kernel/msg", "kernel/sem")
+)
+NAMESPACED += tuple(
+    f"/proc/sys/kernel/{name}" for name in ("auto_msgmni", "hostname", "domainname", "ns_last_pid", "pid_max")
+)
 
 
 def test_the_superuser_of_a_jail_changes_no_setting_of_the_host() -> None:

@@ -46,7 +46,9 @@ def test_only_processes_of_the_jail_are_visible(jail: Jail, sleeper: subprocess.
 
 def test_no_process_of_the_host_can_be_signalled(jail: Jail, sleeper: subprocess.Popen[bytes]) -> None:
     """Neither by its number, nor by a signal to everybody."""
-    code = "say([attempt(os.kill, int(sys.argv[1]), 0), attempt(os.kill, -1, 9), attempt(os.kill, int(sys.argv[1]), 9)])"
+    code = (
+        "say([attempt(os.kill, int(sys.argv[1]), 0), attempt(os.kill, -1, 9), attempt(os.kill, int(sys.argv[1]), 9)])"
+    )
     assert outside("say(attempt(os.kill, int(sys.argv[1]), 0))", str(sleeper.pid)) == "POSSIBLE"
     assert inside(jail, code, str(sleeper.pid + 100_000)) == ["ESRCH", "ESRCH", "ESRCH"]
     assert inside(jail, code, str(sleeper.pid))[::2] == ["ESRCH", "ESRCH"]
@@ -167,5 +169,11 @@ def test_a_detached_program_leaves_its_children_to_the_jail(jail: Jail) -> None:
 def test_leftovers_in_namespaces_of_their_own_end_too(level: Level) -> None:
     """A user namespace inside would hide them from PID 1: there is none to be had, at any level above CHROOT."""
     with Jail(level=level) as jail:
-        jail.run(["sh", "-c", "unshare -UrC sleep 3600.5 >/dev/null 2>&1 & unshare -Ur --fork sleep 3600.5 >/dev/null 2>&1 & sleep 0.1"])
+        jail.run(
+            [
+                "sh",
+                "-c",
+                "unshare -UrC sleep 3600.5 >/dev/null 2>&1 & unshare -Ur --fork sleep 3600.5 >/dev/null 2>&1 & sleep 0.1",
+            ]
+        )
         assert not [line for line in inside(jail, LIST).values() if "3600.5" in line]

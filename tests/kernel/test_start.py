@@ -35,7 +35,9 @@ def strange_host() -> Iterator[None]:
     """A host program that ignores, blocks and masks whatever it can."""
     numbers = [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTOU]
     kept = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGRTMIN, signal.SIGUSR2})
+    blocked = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGRTMIN, signal.SIGUSR2}
+    )
     mask = os.umask(0o077)
     try:
         yield

@@ -81,7 +81,16 @@ for name, target in (("zero", "/dev/zero"), ("exe", "/proc/self/exe"), ("root", 
     os.symlink(target, "/tmp/" + name)
 say(True)
 """
-NO_FILES = ("/tmp/fifo", "/tmp/directory", "/tmp/socket", "/tmp/zero", "/dev/zero", "/tmp/to fifo", "/dev/stdin", "/proc/self/fd/0")
+NO_FILES = (
+    "/tmp/fifo",
+    "/tmp/directory",
+    "/tmp/socket",
+    "/tmp/zero",
+    "/dev/zero",
+    "/tmp/to fifo",
+    "/dev/stdin",
+    "/proc/self/fd/0",
+)
 
 
 @pytest.mark.parametrize("path", NO_FILES)
@@ -106,7 +115,9 @@ def test_what_is_no_regular_file_takes_nothing_in(sandbox: Jail, path: str) -> N
     assert sandbox.run(["echo", "alive"]).ok
 
 
-@pytest.mark.parametrize("path", ["/proc/self/exe", "/tmp/exe", "/proc/1/exe", "/tmp/root", "/proc/self/root/etc/shadow"])
+@pytest.mark.parametrize(
+    "path", ["/proc/self/exe", "/tmp/exe", "/proc/1/exe", "/tmp/root", "/proc/self/root/etc/shadow"]
+)
 def test_the_program_of_the_host_does_not_come_out(jail: Jail, path: str) -> None:
     """/proc/self/exe of whoever opens for the host is jailkit-init: CVE-2019-5736 begins with having it."""
     inside(jail, MAKE)

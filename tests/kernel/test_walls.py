@@ -53,7 +53,11 @@ def ipc() -> Iterator[tuple[str, str]]:
     libc = ctypes.CDLL(None, use_errno=True)
     key, name, create = secrets.randbits(30) + 1, f"canary-{secrets.token_hex(8)}", 0o1000 | 0o2000 | 0o666
     with contextlib.ExitStack() as stack:
-        for get, control, extra in (("shmget", "shmctl", (4096,)), ("semget", "semctl", (1,)), ("msgget", "msgctl", ())):
+        for get, control, extra in (
+            ("shmget", "shmctl", (4096,)),
+            ("semget", "semctl", (1,)),
+            ("msgget", "msgctl", ()),
+        ):
             number = getattr(libc, get)(key, *extra, create)
             assert number >= 0
             remove = (number, 0, 0, None) if control == "semctl" else (number, 0, None)
@@ -202,7 +206,9 @@ def test_there_is_no_terminal_of_the_host(jail: Jail) -> None:
     try:
         code = "say([attempt(os.open, '/dev/tty', os.O_RDWR), os.listdir('/dev/pts'), attempt(os.openpty)])"
         assert inside(jail, code) == ["ENXIO", ["ptmx"], "POSSIBLE"]
-        assert inside(jail, "import fcntl, termios; say(attempt(fcntl.ioctl, 0, termios.TIOCSTI, b'x'))", stdin=other) in ("EIO", "EPERM")
+        assert inside(
+            jail, "import fcntl, termios; say(attempt(fcntl.ioctl, 0, termios.TIOCSTI, b'x'))", stdin=other
+        ) in ("EIO", "EPERM")
     finally:
         os.close(terminal)
         os.close(other)

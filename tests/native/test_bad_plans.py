@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import jailkit
 from jailkit import Jail, JailSpec, _native
 from jailkit._launch import blueprint
-from jailkit.spec import Command
 from jailkit.plan import prepare
+from jailkit.spec import Command
 
 pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(180)]
 
@@ -221,13 +221,17 @@ def test_a_malformed_request_is_refused_and_the_jail_lives_on(change: Any) -> No
 def test_more_programs_than_there_are_places() -> None:
     """The one too many is told so, and the others are not disturbed."""
     with Jail(limits=jailkit.Limits(processes=2000)) as jail:
-        held = []
+        held: list[jailkit.Process] = []
         try:
             with pytest.raises(jailkit.LaunchError) as caught:
                 for _ in range(_native.constant("JK_RUNS") + 1):
                     held.append(jail.popen(["sleep", "3600"], stdout=None, stderr=None))  # noqa: PERF401 - it ends with an error
             assert caught.value.errno in (errno.EAGAIN, errno.EMFILE)
+            with held.pop() as last:
+                last.kill()
+            assert lives_or_has_ended(jail)
+            assert {process.poll() for process in held} == {None}
         finally:
+            jail.close()
             for process in held:
                 process.close()
-        assert lives_or_has_ended(jail)

@@ -5,10 +5,8 @@
 
 /* "/proc/<pid>/<file>" */
 static void proc_path(char *to, int pid, const char *file) {
-    to = put_text(to, "/proc/");
-    to = put_number(to, (uint64_t)pid);
-    *to++ = '/';
-    put_text(to, file);
+    to = put_number(put_text(to, "/proc/"), (uint64_t)pid);
+    put_text(put_text(to, "/"), file);
 }
 
 static int write_proc(int pid, const char *file, const char *text, uint64_t size) {

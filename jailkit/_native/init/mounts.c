@@ -11,30 +11,32 @@ int step_setattr(struct jail *j, const long *arg) {
     return (int)SYS(mount_setattr, arg[0], "", AT_EMPTY_PATH | arg[2], &attr, sizeof attr);
 }
 
-int step_attach(struct jail *j, const long *arg) {
-    int target = arg[1] < 0 ? (int)SYS(openat, AT_FDCWD, arg[2], O_PATH | O_CLOEXEC, 0)
-                            : open_inside((int)arg[1], text(arg[2]), O_PATH);
-    (void)j;
-    if (target < 0)
-        return target;
-    int error = (int)SYS(move_mount, arg[0], "", target, "", DETACHED);
+static int attach_at(long mount, int target) {
+    int error = target < 0 ? target : (int)SYS(move_mount, mount, "", target, "", DETACHED);
     close_fd(target);
     return error;
 }
 
+int step_attach(struct jail *j, const long *arg) {
+    (void)j;
+    return attach_at(arg[0], arg[1] < 0 ? (int)SYS(openat, AT_FDCWD, arg[2], O_PATH | O_CLOEXEC, 0)
+                                        : open_inside((int)arg[1], text(arg[2]), O_PATH));
+}
+
 int step_mask(struct jail *j, const long *arg) {
+    int target = open_inside((int)arg[1], text(arg[2]), O_PATH);
+    (void)j;
+    if (target == -ENOENT) /* nothing there, nothing to hide; a copy made in vain costs a grace period to close */
+        return 0;
     int copy = (int)SYS(open_tree, arg[0], "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    long attach[] = {copy, arg[1], arg[2]};
-    int error = copy < 0 ? copy : step_attach(j, attach);
+    int error = copy < 0 ? copy : attach_at(copy, target);
     close_fd(copy);
-    return error == -ENOENT ? 0 : error; /* nothing there, nothing to hide */
+    return error;
 }
 
 int step_check_device(struct jail *j, const long *arg) {
     struct stat info;
-    long error = SYS(fstat, arg[0], &info);
+    long found = SYS(fstat, arg[0], &info);
     (void)j;
-    if (error < 0)
-        return (int)error;
-    return S_ISCHR(info.st_mode) && info.st_rdev == (uint64_t)arg[1] ? 0 : -ENODEV;
+    return found == 0 && S_ISCHR(info.st_mode) && info.st_rdev == (uint64_t)arg[1] ? 0 : -ENODEV;
 }
