@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, launch, launch_errors, make_spec, program_for
+from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
 from jailkit.plan import Plan, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -17,6 +17,7 @@ from jailkit.process import (
     LiveJail,
     Process,
     Result,
+    StartFailed,
     Stream,
     open_file,
     open_program,
@@ -24,7 +25,7 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import Command, JailSpec, Level, Limits, Mount, Net, User, Writable
+from jailkit.spec import JailSpec, Level, Limits, Mount, Net, User, Writable
 
 __all__ = ["Jail", "run"]
 
@@ -156,8 +157,9 @@ class Jail:
         live = launch(self._made)
         _live_jails.add(live)
         try:
-            with launch_errors(self._made):
-                live.wait_ready()
+            live.wait_ready()
+        except StartFailed as failed:
+            raise explained(self._made, failed) from failed.__cause__
         except BaseException:
             live.end()
             raise
@@ -237,14 +239,16 @@ class Jail:
             ExitError: It failed, and `check` was given.
             ClosedError: The jail is not started, or closed, or its PID 1 was killed.
         """
-        command = _command(argv, env, cwd, user, limits, timeout, detach=detach)
+        program = program_for(
+            self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach
+        )
         data = input.encode() if isinstance(input, str) else input
         streams = (PIPE if data is not None else stdin, stdout, stderr)
         live = self._started()
-        with launch_errors(self._made):
-            result = run_program(
-                live, program_for(self._made, command), streams, data=data, text=text, isolation=self.isolation
-            )
+        try:
+            result = run_program(live, program, streams, data=data, text=text, isolation=self._made.plan.isolation)
+        except StartFailed as failed:
+            raise explained(self._made, failed) from failed.__cause__
         return result.check() if check else result
 
     def popen(
@@ -270,8 +274,9 @@ class Jail:
         Raises:
             JailkitError: Each of the errors of `run` but `ExitError`.
         """
-        command = _command(argv, env, cwd, user, limits, timeout, detach=detach)
-        program = program_for(self._made, command, watched=True)
+        program = program_for(
+            self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach, watched=True
+        )
         return open_program(self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation)
 
     # --- files --------------------------------------------------------------------------------------------------
@@ -311,22 +316,6 @@ class Jail:
 def _read(path: str | os.PathLike[str]) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def _command(
-    argv: Sequence[Any],
-    env: _Env,
-    cwd: str | None,
-    user: int | User | None,
-    limits: Limits | None,
-    timeout: float | None,
-    *,
-    detach: bool,
-) -> Command:
-    asked = limits or _NO_LIMITS
-    if timeout is not None:
-        asked = Limits(wall_seconds=timeout).over(asked)
-    return Command(argv, env=env or {}, cwd=cwd, user=user, limits=asked, detach=detach)
 
 
 def run(
@@ -376,16 +365,16 @@ def run(
         seccomp=seccomp,
         landlock=landlock,
     )
-    command = _command(argv, None, None, None, None, timeout, detach=False)
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)
     made = blueprint(jail.spec)
-    program = program_for(made, command, alone=True)
+    program = program_for(made, argv, timeout=timeout, alone=True)
     live = launch(made)
     _live_jails.add(live)
     try:
-        with launch_errors(made):
-            result = run_program(live, program, streams, data=data, text=text, isolation=made.plan.isolation)
+        result = run_program(live, program, streams, data=data, text=text, isolation=made.plan.isolation)
+    except StartFailed as failed:
+        raise explained(made, failed) from failed.__cause__
     finally:
         live.end()
     return result.check() if check else result

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,9 +13,9 @@ from jailkit._errors import LaunchError
 from jailkit._host import probe
 from jailkit.plan import Host, Plan, Program, compile_plan, describe, hint, prepare
 from jailkit.process import LiveJail, StartFailed
-from jailkit.spec import Command, JailSpec
+from jailkit.spec import Command, JailSpec, Limits, User
 
-__all__ = ["Blueprint", "blueprint", "launch", "launch_errors", "make_spec", "program_for"]
+__all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "program_for"]
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -61,23 +60,59 @@ def _compiled(spec: JailSpec, host: Host) -> Blueprint:
     return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
 
 
-def program_for(made: Blueprint, command: Command, *, alone: bool = False, watched: bool = False) -> Program:
-    """Decide a command for a jail, or find what was decided when the same was asked for before.
+def program_for(
+    made: Blueprint,
+    argv: Sequence[Any],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: int | User | None = None,
+    limits: Limits | None = None,
+    timeout: float | None = None,
+    detach: bool = False,
+    alone: bool = False,
+    watched: bool = False,
+) -> Program:
+    """Decide a program for a jail, or find what was decided when the same was asked for before.
 
     Raises:
+        SpecError: A word of it is wrong.
         UnsupportedError: The jail has no such user, or this host cannot give one of the limits.
     """
-    # What is large is not worth the memory.
-    decide = _same_program if sum(map(len, command.argv)) < _SMALL else _same_program.__wrapped__
-    return decide(made, command, alone, watched)
+    variables = tuple(env.items()) if env else ()
+    rest = (cwd, user, limits, timeout, detach, alone, watched)
+    try:
+        # What is large is not worth the memory. (The length of a path object is a TypeError too.)
+        if isinstance(argv, list | tuple) and sum(map(len, argv)) < _SMALL:
+            return _same_program(made, tuple(argv), variables, *rest)
+    except TypeError:
+        pass  # something unhashable was given where it does not belong: let the spec say what
+    return _program(made, argv, variables, *rest)
 
 
 _SMALL = 4096
 
 
-@functools.lru_cache(maxsize=256)
-def _same_program(made: Blueprint, command: Command, alone: bool, watched: bool) -> Program:
+def _program(
+    made: Blueprint,
+    argv: Any,
+    env: Any,
+    cwd: str | None,
+    user: int | User | None,
+    limits: Limits | None,
+    timeout: float | None,
+    detach: bool,
+    alone: bool,
+    watched: bool,
+) -> Program:
+    asked = limits or Limits()
+    if timeout is not None:
+        asked = Limits(wall_seconds=timeout).over(asked)
+    command = Command(argv, env=env, cwd=cwd, user=user, limits=asked, detach=detach)
     return prepare(command, made.spec, made.plan, made.host, alone=alone, watched=watched)
+
+
+_same_program = functools.lru_cache(maxsize=256, typed=True)(_program)
 
 
 def launch(made: Blueprint) -> LiveJail:
@@ -88,21 +123,15 @@ def launch(made: Blueprint) -> LiveJail:
     """
     area = made.host.id_area if made.plan.needs_id_slice else None
     live = LiveJail()
-    with launch_errors(made):
+    try:
         live.start(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None)
+    except StartFailed as failed:
+        raise explained(made, failed) from failed.__cause__
     return live
 
 
-@contextlib.contextmanager
-def launch_errors(made: Blueprint) -> Iterator[None]:
-    """Turn the report of a jail that was not born into a `LaunchError` that knows the step."""
-    try:
-        yield
-    except StartFailed as failed:
-        raise _explained(made, failed) from failed.__cause__
-
-
-def _explained(made: Blueprint, failed: StartFailed) -> LaunchError:
+def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
+    """Turn the report of a jail that was not born into an error that knows the step."""
     steps = (*made.plan.host_steps, *made.plan.jail_steps)
     report = failed.report
     if report is None:

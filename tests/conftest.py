@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis without a clock, declared requirements, and the watch for what tests leave behind."""
+"""What all tests share: Hypothesis without a clock, declared requirements, the watch for what tests leave behind."""
 
 from __future__ import annotations
 

@@ -18,7 +18,17 @@ from typing import Any
 from jailkit import Bind, Jail
 from tests.facts import PYTHON
 
-__all__ = ["NAMESPACES", "as_namespace_root", "fingerprint", "host_program", "inside", "outside", "program", "public_directory", "small_root"]  # fmt: skip
+__all__ = [
+    "NAMESPACES",
+    "as_namespace_root",
+    "fingerprint",
+    "host_program",
+    "inside",
+    "outside",
+    "program",
+    "public_directory",
+    "small_root",
+]
 
 PRELUDE = """
 import contextlib, ctypes, errno, json, os, platform, sys, time

@@ -74,7 +74,8 @@ RANGE = """
 import os, sys
 import jailkit
 from jailkit import Bind, Jail, Level, User
-show = ["sh", "-c", "id -u; id -g; cat /proc/self/uid_map | tr -s ' '; touch /data/mine; chown 5:6 /tmp /data/mine 2>&1; stat -c %u:%g /data/mine"]
+script = "id -u; id -g; cat /proc/self/uid_map | tr -s ' '; touch /data/mine; chown 5:6 /data/mine 2>&1"
+show = ["sh", "-c", script + "; stat -c %u:%g /data/mine"]
 with Jail(level=Level.JAIL, mounts=[Bind(sys.argv[1], "/data", writable=True)]) as jail:
     print(jail.run(show, text=True).check().stdout)
     print(jail.run(["id", "-u"], user=User(33), text=True).check().stdout)

@@ -80,7 +80,7 @@ def test_what_the_host_cannot_do_is_refused_before_anything_runs() -> None:
         {"limits": Limits(cpus=1)},
     ):
         with pytest.raises(jailkit.UnsupportedError):
-            Jail(**fields).start()  # type: ignore[arg-type]
+            Jail(**fields).start()
     with Jail() as jail, pytest.raises(jailkit.UnsupportedError):
         jail.run(["true"], limits=Limits(memory=MiB))
 
@@ -152,8 +152,9 @@ def test_a_jail_that_was_killed_from_outside() -> None:
         assert process.result().reason is jailkit.ExitReason.LOST
         thread.join(30)
         assert results == [jailkit.ExitReason.LOST]
-        with pytest.raises(jailkit.ClosedError):
-            while True:  # for a moment a request may still find somebody to die with
+        # For a moment a request may still find somebody to die with.
+        with pytest.raises(jailkit.ClosedError):  # noqa: PT012
+            while True:
                 assert jail.run(["true"], timeout=30).reason is jailkit.ExitReason.LOST
         with pytest.raises(jailkit.ClosedError):
             jail.get("/tmp/x")

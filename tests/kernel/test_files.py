@@ -9,6 +9,7 @@ import pytest
 
 import jailkit
 from jailkit import Bind, File, Jail, Level, Symlink, Tmpfs
+from jailkit.spec import Mount
 from tests.compiled import compile_static
 from tests.inside import as_namespace_root, fingerprint, host_program, inside, outside, small_root
 
@@ -130,7 +131,7 @@ def test_the_root_of_the_caller_is_never_written_to(
         file.write("sings")
     os.chmod(f"{public}/data/file", 0o666)
     before = fingerprint(public)
-    mounts = (*binds, Tmpfs("/new/deep/tmpfs"), File("/new/file", b""), Symlink("/new/link", "file"))
+    mounts: tuple[Mount, ...] = (*binds, Tmpfs("/new/deep/tmpfs"), File("/new/file", b""), Symlink("/new/link", "file"))
     with Jail(public, level=level, writable=writable, mounts=mounts) as jail:
         answers = inside(jail, WRITE, "/data/file", "/data/new")
         seen = jail.run(["cat", "/data/file"]).stdout

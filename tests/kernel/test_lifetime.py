@@ -219,14 +219,25 @@ def test_nothing_survives_any_end_of_the_host_program(token: str, end: str) -> N
     assert leaks.reap(keep=mine) == {}
 
 
+WAITER = """
+import threading
+def wait_for_all():
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            time.sleep(0.0005)
+threading.Thread(target=wait_for_all, daemon=True).start()
+"""
+
+
 @pytest.mark.parametrize(
     "before",
     [
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
         "signal.signal(signal.SIGPIPE, signal.SIG_DFL)",
         "signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})",
-        "import threading; threading.Thread(target=lambda: [os.waitpid(-1, 0) for _ in iter(lambda: time.sleep(0.0005), 0)], daemon=True).start()"
-        "\nimport threading; threading.excepthook = lambda *_: None",
+        WAITER,
         "os.setpgid(0, 0)\nos.close(0)",
     ],
     ids=["ignores SIGCHLD", "dies of SIGPIPE", "blocks all signals", "waits for all children", "has no stdin"],

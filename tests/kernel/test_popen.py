@@ -30,8 +30,7 @@ def test_a_conversation(sandbox: Jail) -> None:
             process.stdin.write(line)
             process.stdin.flush()
             assert process.stdout.readline() == line
-        assert process.poll() is None
-        assert process.returncode is None
+        assert [process.poll(), process.returncode] == [None, None]
         process.stdin.close()
         assert process.wait(BOUND) == 0
         assert process.poll() == process.returncode == 0

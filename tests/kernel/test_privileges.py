@@ -1,4 +1,4 @@
-"""A sandboxed program has no privilege, and no way to one; the superuser of a jail has those that act on the jail alone."""
+"""A sandboxed program has no privilege and no way to one; the superuser of a jail has those that act on it alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_all_five_capability_sets_are_empty(sandbox: Jail) -> None:
 
 
 def test_the_superuser_of_a_jail_cannot_administer_the_kernel() -> None:
-    """No CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_SYS_TIME, CAP_SYSLOG, CAP_BPF."""
+    """No CAP_SYS_ADMIN, _PTRACE, _MODULE, _RAWIO, _BOOT or _TIME, no CAP_SYSLOG, no CAP_BPF."""
     with Jail(level=Level.JAIL) as jail:
         sets = inside(jail, STATUS)
     assert sets["CapEff"] == sets["CapPrm"] == sets["CapBnd"] > 0

@@ -88,7 +88,10 @@ def test_the_home_is_the_user_s_own(jail: Jail) -> None:
 
 def test_names_resolve(sandbox: Jail) -> None:
     """Users, groups and the jail itself have names, without asking anybody."""
-    code = "import grp, pwd, socket; say([pwd.getpwuid(1000)[0], grp.getgrgid(1000)[0], pwd.getpwnam('root')[2], socket.gethostbyname('localhost')])"
+    code = """
+    import grp, pwd, socket
+    say([pwd.getpwuid(1000)[0], grp.getgrgid(1000)[0], pwd.getpwnam("root")[2], socket.gethostbyname("localhost")])
+    """
     assert inside(sandbox, code) == ["jail", "jail", 0, "127.0.0.1"]
 
 

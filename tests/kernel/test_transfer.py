@@ -77,7 +77,8 @@ os.mkdir("/tmp/directory")
 import socket
 sock = socket.socket(socket.AF_UNIX)
 sock.bind("/tmp/socket")
-for name, target in (("zero", "/dev/zero"), ("exe", "/proc/self/exe"), ("root", "/proc/1/root/etc/passwd"), ("to fifo", "/tmp/fifo")):
+links = {"zero": "/dev/zero", "exe": "/proc/self/exe", "root": "/proc/1/root/etc/passwd", "to fifo": "/tmp/fifo"}
+for name, target in links.items():
     os.symlink(target, "/tmp/" + name)
 say(True)
 """

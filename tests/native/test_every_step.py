@@ -77,10 +77,7 @@ def test_of_a_root_directory(writable: Any) -> None:
             *binds, Bind("/no/such/source", "/maybe", optional=True), Tmpfs("/tmp/scratch", size=1 << 20),
             Tmpfs("/tmp/more"), File("/tmp/file", b"x"), Proc("/tmp/proc"), Dev("/tmp/dev"),
         )  # fmt: skip
-        if writable == "yes":
-            mounts = (*binds, Tmpfs("/tmp"))
-        else:
-            mounts = (*mounts, Symlink("/link", "tmp"))
+        mounts = (*binds, Tmpfs("/tmp")) if writable == "yes" else (*mounts, Symlink("/link", "tmp"))
         check_every_step(JailSpec(root, writable=writable, level=Level.JAIL, mounts=mounts))
 
 
@@ -107,5 +104,5 @@ def test_a_program_that_is_missing_is_no_step(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(jailkit.LaunchError) as caught:
             start()
         assert (caught.value.phase, caught.value.step, caught.value.errno) == ("start", None, errno.ENOENT)
-    del caught
+        del caught
     assert leaks.left_since(before) == []

@@ -144,6 +144,7 @@ EXAMPLES: list[tuple[Step, str, tuple[int | bytes | At, ...]]] = [
     (step("target", "", slot="b", at="a", path="p"), "TARGET", (At(0), b"p", At(1))),
     (step("symlink", "", at="a", path="p", text=b"../to"), "SYMLINK", (At(0), b"p", b"../to")),
     (step("file", "", at="a", path="p", text=b"", value=0o400), "FILE", (At(0), b"p", 0o400, b"", 0)),
+    (step("file", "", at="a", path="p", text=b"ab", value=0), "FILE", (At(0), b"p", 0, b"ab", 2)),
     (step("write", "", at="a", path="p", text=b"0"), "WRITE", (At(0), b"p", b"0", 1)),
     (step("check_device", "", slot="a", value=0x103), "CHECK_DEVICE", (At(0), 0x103)),
     (step("pivot_root", "", path="."), call("pivot_root"), (b".", b".")),

@@ -6,6 +6,7 @@
 enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 };
 
 static struct area *spare; /* of the usual size; most jails run one program at a time */
+static uint64_t next_mark; /* of the program that will come next; 0 when it is to be made */
 static union {
     struct jk_request head;
     char bytes[JK_INLINE];
@@ -93,15 +94,23 @@ static long tell(struct run *run, const int *fds) {
     return 0;
 }
 
+/* A cgroup namespace of its own marks all that the next program will ever start (see tree.c). */
+long prepare_mark(void) {
+    long error = next_mark ? 0 : SYS(unshare, CLONE_NEWCGROUP);
+    if (error == 0 && !next_mark)
+        next_mark = tree_mark(PROC);
+    return error;
+}
+
 /* Who watches is told at once and given a pidfd; for the others the end is soon enough, and saves a wake-up. */
 static long start(struct run *run) {
     struct jk_report report = {.kind = JK_REPORT_STARTED};
     int pidfd = -1, watched = run->flags & JK_RUN_EXEC_PIPE;
-    /* A cgroup namespace of its own marks all that this program will ever start (see tree.c). */
-    long pid = SYS(unshare, CLONE_NEWCGROUP);
+    long pid = prepare_mark();
     if (pid < 0)
         return pid;
-    run->mark = tree_mark(PROC);
+    run->mark = next_mark;
+    next_mark = 0;
     pid = clone_on(CLONE_VM | SIGCHLD | (watched ? CLONE_PIDFD : 0), (char *)run->area + run->area->size, &pidfd,
                    program, &run->area->launch);
     if (pid < 0)

@@ -128,5 +128,6 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
+        prepare_mark(); /* an error comes again when it matters */
     }
 }
