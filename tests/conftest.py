@@ -73,5 +73,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = leaks.left_since(before)
     leaks.end_processes(left)
+    if lost := leaks.lost_since(before):
+        pytest.fail(f"closed, and not by who opened it: {lost}", pytrace=False)
     if left:
         pytest.fail("left behind:\n" + "\n".join(f"  {thing}" for thing in left), pytrace=False)

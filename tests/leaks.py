@@ -11,7 +11,17 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 
-__all__ = ["Thing", "adopt_orphans", "children", "descendants", "end_processes", "left_since", "reap", "snapshot"]
+__all__ = [
+    "Thing",
+    "adopt_orphans",
+    "children",
+    "descendants",
+    "end_processes",
+    "left_since",
+    "lost_since",
+    "reap",
+    "snapshot",
+]
 
 Thing = tuple[str, str]
 """A kind of thing and what tells it from others of its kind."""
@@ -103,6 +113,15 @@ def left_since(before: set[Thing]) -> list[Thing]:
         time.sleep(0.02)
         left = snapshot() - before
     return sorted(left)
+
+
+def lost_since(before: set[Thing]) -> list[str]:
+    """Return the descriptors of a snapshot that somebody has closed who did not open them; number 0 is mended."""
+    now = {what.split()[0] for kind, what in snapshot() if kind == "descriptor"}
+    lost = sorted(what for kind, what in before if kind == "descriptor" and what.split()[0] not in now)
+    if any(what.split()[0] == "0" for what in lost):
+        os.open(os.devnull, os.O_RDONLY)  # the lowest free number is 0
+    return lost
 
 
 def end_processes(things: Iterable[Thing]) -> None:

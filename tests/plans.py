@@ -19,7 +19,7 @@ from jailkit.spec import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink
 from tests.strategies import HOMES, HOST_PATHS, LEVELS, LIMITS, MOUNT_LISTS, TARGETS, jail_specs
 
 # No deadline: other people use the machine, and nothing here measures time.
-QUICK = settings(deadline=None, max_examples=40)
+QUICK = settings(deadline=None, max_examples=25)
 
 AREA = IdArea(first=0x7000_0000, slice=65536, count=4096)
 SUB_IDS = SubIds(
@@ -48,7 +48,12 @@ def sub_host(**fields: Any) -> Host:
     return user_host(**{"sub_ids": SUB_IDS, **fields})
 
 
-TIERS = {"root": root_host, "one": user_host, "subid": sub_host}
+def node_host(**fields: Any) -> Host:
+    """Root who may also make device nodes."""
+    return root_host(**{"makes_nodes": True, **fields})
+
+
+TIERS = {"root": root_host, "one": user_host, "subid": sub_host, "nodes": node_host}
 
 
 def paths_of(spec: JailSpec) -> frozenset[str]:
@@ -161,7 +166,7 @@ def pairs(**fixed: Any) -> st.SearchStrategy[tuple[JailSpec, Host]]:
 # A reader of plans. It knows of abi.h what its comments say, and nothing of how plans are made.
 
 FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount"}
-CREATES = {"mkdir", "file", "symlink", "target", "write", "chown"}
+CREATES = {"mkdir", "file", "symlink", "target", "write", "chown", "mknod"}
 
 
 def steps_of(plan: Plan) -> list[Step]:
@@ -217,8 +222,13 @@ class MountState:
 def attached(plan: Plan) -> Iterator[tuple[Step, MountState]]:
     """Yield every attach with the state of what is attached, followed through the steps."""
     state: dict[str | None, MountState] = {}
+    given: list[str | None] = []
     for step in steps_of(plan):
-        if step.op == "fsmount":
+        if step.op == "give":
+            given.append(step.at)
+        elif step.op == "take" and given[0] in state:
+            state[step.slot] = state[given.pop(0)]
+        elif step.op == "fsmount":
             state[step.slot] = MountState(recursive=False, top=set(named(step.value)), whole=set(named(step.value)))
         elif step.op == "open_tree":
             base = state.get(step.at)

@@ -64,7 +64,7 @@ _TEMPLATES = {
     "sethostname": "sethostname text size",
     "cap_bound": "CAP_BOUND value",
     "prctl": "prctl flags value",
-    "keep_proc": "KEEP_PROC slot",
+    "prepare": "PREPARE slot",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
 _MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find".split())

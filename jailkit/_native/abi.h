@@ -48,7 +48,7 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
              JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
              JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
-             JK_OP_KEEP_PROC     /* descriptor of a procfs: how PID 1 finds the processes of one program */
+             JK_OP_PREPARE       /* descriptor of a procfs, to find programs in: get ready for the first one */
 };
 
 enum jk_step_flag {
@@ -59,19 +59,16 @@ enum jk_step_flag {
 enum jk_kind { JK_NUMBER = 0, JK_TEXT = 1, JK_SLOT = 2 };
 
 struct jk_step {
-    uint32_t op;
-    uint32_t how;    /* jk_step_flag */
-    int32_t slot;    /* where a descriptor goes that the step makes, or JK_NONE */
-    uint32_t number; /* of a system call */
-    uint8_t kind[8]; /* of each argument: a number, the offset of bytes in the plan, or a slot */
+    uint32_t op, how; /* jk_step_flag */
+    int32_t slot;     /* where a descriptor goes that the step makes, or JK_NONE */
+    uint32_t number;  /* of a system call */
+    uint8_t kind[8];  /* of each argument: a number, the offset of bytes in the plan, or a slot */
     uint64_t arg[6];
 };
 
 struct jk_plan {
-    uint32_t abi;
-    uint32_t size;       /* of the whole plan in bytes */
-    uint32_t host_steps; /* the first steps belong to JK_PHASE_HOST ... */
-    uint32_t jail_steps; /* ... the rest to JK_PHASE_JAIL; the steps follow this header */
+    uint32_t abi, size;              /* of the whole plan in bytes */
+    uint32_t host_steps, jail_steps; /* the first belong to JK_PHASE_HOST, the rest to JK_PHASE_JAIL; they follow */
 };
 
 /* One line of an id map. `outside` is counted from the jail's own id range when `relative` is set. In a map for
@@ -118,8 +115,7 @@ struct jk_rlimit {
 /* One program. Behind it, `candidates` paths to try, `argc` arguments, `envc` variables, and the working directory,
  * each ended by NUL. Descriptors beside it: channel, [stdin], [stdout], [stderr], [memory file], [exec pipe]. */
 struct jk_request {
-    uint32_t abi;
-    uint32_t size; /* of all of it in bytes; above JK_INLINE only this header is in the message */
+    uint32_t abi, size; /* of all of it in bytes; above JK_INLINE only this header is in the message */
     uint32_t flags, uid, gid, umask, group_count, rlimit_count, candidates, argc, envc;
     uint32_t open_flags; /* for JK_RUN_OPEN; the mode is 0777 less the umask */
     uint32_t groups[32];

@@ -4,12 +4,10 @@
  * into the caller's struct at once, so that an exception in Python (a KeyboardInterrupt) cannot lose it.
  */
 
-/* One jail as the host holds it: -1 where there is nothing. */
+/* One jail as the host holds it: the control socket (the jail lives as long as it is open), the pid of the process that
+ * ran the host phase, and pid and pidfd of PID 1; both processes are children. -1 where there is nothing. */
 struct jk_jail {
-    int ctl;     /* the control socket: the jail lives as long as it is open */
-    int starter; /* pid of the process that ran the host phase, a child */
-    int pid;     /* PID 1 of the jail, a child ... */
-    int pidfd;   /* ... and its pidfd */
+    int ctl, starter, pid, pidfd;
 };
 /* Ids of the host, shared out in slices: `count` of them, of `slice` ids, from `first` on; tried from number `start`.
  */

@@ -53,7 +53,7 @@ _SENTENCES = {
     "sethostname": "set the host name to {text}",
     "cap_bound": "bound capabilities to {value}",
     "prctl": "prctl({flags}, {value})",
-    "keep_proc": "keep [{slot}] for PID 1",
+    "prepare": "make ready to start programs, with [{slot}] to find them",
 }
 
 

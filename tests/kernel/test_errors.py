@@ -120,7 +120,8 @@ def test_use_after_close() -> None:
     with Jail() as jail:
         jail.run(["true"])
     for use in (
-        lambda: jail.run(["true"]), lambda: jail.popen(["true"]), lambda: jail.put(b"", "/tmp/x"), lambda: jail.get("/tmp/x"),
+        lambda: jail.run(["true"]), lambda: jail.popen(["true"]), lambda: jail.put(b"", "/tmp/x"),
+        lambda: jail.get("/tmp/x"),
         lambda: jail.pid, jail.start, jail.__enter__,
     ):  # fmt: skip
         with pytest.raises(jailkit.ClosedError, match="closed"):

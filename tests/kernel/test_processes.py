@@ -173,7 +173,7 @@ def test_leftovers_in_namespaces_of_their_own_end_too(level: Level) -> None:
             [
                 "sh",
                 "-c",
-                "unshare -UrC sleep 3600.5 >/dev/null 2>&1 & unshare -Ur --fork sleep 3600.5 >/dev/null 2>&1 & sleep 0.1",
+                "exec >/dev/null 2>&1; unshare -UrC sleep 3600.5 & unshare -Ur --fork sleep 3600.5 & sleep 0.1",
             ]
         )
         assert not [line for line in inside(jail, LIST).values() if "3600.5" in line]

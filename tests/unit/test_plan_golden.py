@@ -21,7 +21,7 @@ import pytest
 
 from jailkit.plan import Host, Plan, Step, compile_plan, explain
 from jailkit.spec import UNLIMITED, Bind, JailSpec, Level, Limits, MiB, Tmpfs, User
-from tests.plans import ONE_OF_EACH, entries, root_host, sub_host, user_host
+from tests.plans import ONE_OF_EACH, entries, node_host, root_host, sub_host, user_host
 
 FOLDER = Path(__file__).with_name("golden")
 UPDATE = os.environ.get("JAILKIT_UPDATE_GOLDEN") == "1"
@@ -30,7 +30,7 @@ _LINKS = (("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("sbin
 _HARD = (("RLIMIT_NPROC", 4096), ("RLIMIT_STACK", -1))
 _FACTS: dict[str, Any] = {"system": _LINKS, "etc": ("alternatives", "ld.so.cache"), "hard_limits": _HARD}
 _OLD_FACTS: dict[str, Any] = {"system": (("bin", ""), ("lib", "")), "etc": (), "staging": "/mnt"}
-_ROOT = root_host(**_FACTS, idmapped=frozenset({"/srv/root", "/srv/data", "/srv/out"}))
+_ROOT = node_host(**_FACTS, idmapped=frozenset({"/srv/root", "/srv/data", "/srv/out"}))
 _ONE = user_host(**_FACTS)
 _SUB = sub_host(**_FACTS)
 
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[JailSpec, Host]] = {
     "sandbox-dir-yes-user": (JailSpec("/srv/root", writable="yes", cwd="/work"), _ONE),
     "chroot-dir-root-unlimited": (
         JailSpec("/srv/root", level=Level.CHROOT, limits=Limits(disk=UNLIMITED, core=UNLIMITED, cpu_seconds=1.5)),
-        _ROOT,
+        root_host(**_FACTS),
     ),
     "chroot-old-layout-subid": (
         JailSpec(

@@ -47,6 +47,11 @@ def both(*parts: Evidence) -> Evidence:
     return lambda steps, program: all(part(steps, program) for part in parts)
 
 
+def either(*parts: Evidence) -> Evidence:
+    """One of it is true."""
+    return lambda steps, program: any(part(steps, program) for part in parts)
+
+
 def has_rlimit(name: str) -> Evidence:
     """The program is started with this limit, and it is a limit."""
     return lambda _, program: any(n == name and max(soft, hard) < 2**64 - 1 for n, soft, hard in program.rlimits)
@@ -64,8 +69,8 @@ EVIDENCE: dict[str, Evidence] = {
     "network": both(born_in("CLONE_NEWNET"), does("loopback")),
     "hostname": both(born_in("CLONE_NEWUTS"), does("sethostname")),
     "ipc": born_in("CLONE_NEWIPC"),
-    "devices": does("check_device", 6),
-    "proc": both(does("mask", 5, slot="dev:null"), does("mask", 3, slot="empty")),
+    "devices": either(does("check_device", 6), does("mknod", 6)),
+    "proc": both(does("mask", 5, slot="null"), does("mask", 3, slot="empty")),
     "cgroup view": born_in("CLONE_NEWCGROUP"),
     "capabilities": both(does("cap_bound", value=()), lambda _, program: "JK_RUN_KEEP_CAPS" not in program.flags),
     "no_new_privs": does("prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1),

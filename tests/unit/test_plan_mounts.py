@@ -80,7 +80,7 @@ def test_the_directory_of_the_caller_is_never_written_to(pair: tuple[JailSpec, H
     steps = steps_of(compile_plan(spec, host))
     for one in steps:
         if one.op in CREATES:
-            assert one.at in {"base", "root", "etc", "dev", "proc"}, one
+            assert one.at in {"base", "root", "etc", "dev", "nodes", "proc"}, one
             assert spec.writable != "yes" or one.at not in {"root", "etc"}, one
     if spec.root and spec.writable != "yes":
         (opened,) = where(steps, "open_tree", path=spec.root, slot="source")
@@ -136,11 +136,15 @@ def test_every_mount_is_nosuid_and_nodev(pair: tuple[JailSpec, Host]) -> None:
     """Whatever is attached, in all its parts; but verified character devices, and terminals, have to be devices."""
     steps = steps_of(compile_plan(*pair))
     verified = {one.slot for one in steps if one.op == "check_device"}
+    devices: set[str | None] = {"pts"}
+    if pair[1].makes_nodes:
+        # The nodes are in one file system, and whatever shows it shows them.
+        devices |= {"dev"} | {one.slot for one in steps if one.op == "open_tree" and one.at == "dev"}
     for one, state in attached(compile_plan(*pair)):
         if one.slot in verified:
             continue  # one character device each: it has no set-id bit to honour
         assert "MOUNT_ATTR_NOSUID" in state.whole, one
-        assert "MOUNT_ATTR_NODEV" in state.whole or one.slot == "pts", one
+        assert "MOUNT_ATTR_NODEV" in state.whole or one.slot in devices, one
 
 
 @QUICK
@@ -214,8 +218,10 @@ def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
     sizes: dict[str | None, float] = {one.slot: math.inf for one in steps if (one.op, one.path) == ("fsopen", "tmpfs")}
     for one in steps:
         if one.op == "fsconfig" and one.path == "size":
-            sizes[one.slot] = int(one.text)
+            sizes[one.slot] = int(one.text.replace(b"k", b"000"))
     expected: dict[str | None, float | None] = {"base.fs": spec.effective_limits.disk}
+    if host.makes_nodes:
+        expected["nodes.fs"] = 64_000
     for number, mount in enumerate(spec.mounts):
         if isinstance(mount, Tmpfs) and mount.size is not None:
             expected[f"tmpfs:{number}.fs"] = mount.size
@@ -229,21 +235,28 @@ def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
         assert set(ops[1:-2]) <= {"fsconfig", "fsconfig_flag"}
 
 
+NODES = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
+
+
 @pytest.mark.parametrize("pair", GRID[::7])
-def test_devices_are_verified_before_they_are_shown(pair: tuple[JailSpec, Host]) -> None:
-    """Six nodes, each compared with the number that the kernel gives it, in a /dev that nobody can add to."""
+def test_devices_are_what_they_are_called(pair: tuple[JailSpec, Host]) -> None:
+    """Six nodes, made with the number that the kernel gives them or compared with it, where nobody can add to them."""
     steps = steps_of(compile_plan(*pair))
-    numbers = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
-    for name, number in numbers.items():
+    place = "nodes" if pair[1].makes_nodes else "dev"
+    for name, number in NODES.items():
+        if pair[1].makes_nodes:
+            # A character device that everybody may read and write.
+            assert len(where(steps, "mknod", at="nodes", path=name, value=number, flags=0o020666)) == 1
+            continue
         slot = f"dev:{name}"
         (opened,) = where(steps, "open_tree", slot=slot, path=f"/dev/{name}")
         (check,) = where(steps, "check_device", slot=slot, value=number)
         (attach,) = where(steps, "attach", slot=slot, at="dev", path=name)
         assert opened < check < attach
-    assert len(where(steps, "check_device")) == len(numbers)
-    (sealed,) = where(steps, "setattr", slot="dev")
+    assert len(where(steps, "check_device") + where(steps, "mknod")) == len(NODES)
+    (sealed,) = where(steps, "setattr", slot=place)
     assert named(steps[sealed].value) == ("MOUNT_ATTR_RDONLY",)
-    assert sealed > max(where(steps, one.op, at="dev")[-1] for one in steps if one.at == "dev" and one.op in CREATES)
+    assert sealed > max(n for n, one in enumerate(steps) if one.at == place and one.op in CREATES)
 
 
 @pytest.mark.parametrize("pair", GRID[::7])
@@ -255,7 +268,16 @@ def test_proc_is_fresh(pair: tuple[JailSpec, Host]) -> None:
     assert made < where(steps, "attach", slot="proc")[0]
     assert [one.path for one in steps if one.op == "open_tree" and one.at is None and is_below(one.path, "/proc")] == []
     (kept,) = where(steps, "keep_proc")
-    assert where(steps, "open_tree", slot=steps[kept].slot, at="proc")
+    copies = {one.slot for one in steps if one.op == "open_tree" and one.at == "proc"}
+    assert steps[kept].slot in {"proc", *copies}
+
+
+@pytest.mark.parametrize("inner", [Proc("/data/in"), Dev("/data/in")])
+def test_a_view_below_a_bind_is_not_hidden_by_it(inner: Mount) -> None:
+    """Mounts come in the order of the spec: a /proc inside a directory that was bound before is over it."""
+    for tier in TIERS.values():
+        steps = steps_of(compile_plan(JailSpec(mounts=(Bind("/srv/data", "/data"), inner)), tier()))
+        assert where(steps, "attach", slot="bind:0") < where(steps, "attach", at="root", path="data/in")
 
 
 @pytest.mark.parametrize(("root", "writable"), ROOTS)

@@ -15,6 +15,8 @@ from tests.plans import FILLS, GRID, QUICK, named, pairs, root_host, steps_of, u
 OPS = set(_TEMPLATES)
 MAPS = {"idmap", "proc_write", "newidmap"}
 BESIDE = {"release", "join", "unshare", "socket", "loopback", "open_namespace", "give"}
+# What makes the nodes of /dev, for PID 1 to take.
+NODES = {"fsopen", "fsconfig", "fsconfig_create", "fsmount", "mknod", "symlink", "mkdir", "setattr"}
 # What `path` is, where it is not a path.
 NAMES = {"fsopen", "fsconfig", "fsconfig_flag", "idmap", "proc_write"}
 
@@ -104,7 +106,7 @@ def test_phases_hold_what_they_may(pair: tuple[JailSpec, Host]) -> None:
     spec, host = pair
     plan = compile_plan(spec, host)
     ops = [one.op for one in plan.host_steps]
-    assert set(ops) <= {"open_tree", "userns", "setattr", "clone"} | MAPS | BESIDE
+    assert set(ops) <= {"open_tree", "userns", "setattr", "clone"} | MAPS | BESIDE | NODES
     assert ops.count("clone") == 1
     born = ops.index("clone")
     assert set(ops[:born]) <= {"open_tree", "userns", "setattr"}
@@ -112,11 +114,24 @@ def test_phases_hold_what_they_may(pair: tuple[JailSpec, Host]) -> None:
     # PID 1 has its ids before anything else is done, and before it may begin.
     last_map = max(number for number, op in enumerate(ops) if op in MAPS)
     assert set(ops[born + 1 : last_map + 1]) <= MAPS
+    assert ops[last_map + 1] == "release"
+    assert NODES & set(ops[last_map:]) == (NODES if host.makes_nodes else set())
+    assert {one.at or one.slot for one in plan.host_steps[last_map:] if one.op in NODES} <= {"nodes", "nodes.fs"}
     assert MAPS & {one.op for one in plan.jail_steps} == set()
     sources = {m.source for m in spec.mounts if isinstance(m, Bind)} | ({spec.root} if spec.root else set())
     opened = {one.path for one in plan.host_steps if one.op == "open_tree"}
     # As root with the caller's rights, before there is a jail; an ordinary user can make mounts in the jail alone.
     assert opened == (sources if host.id_area else set())
+
+
+@QUICK
+@given(pairs())
+def test_what_is_given_is_taken(pair: tuple[JailSpec, Host]) -> None:
+    """Descriptors come to PID 1 in the order in which they were sent, and it takes each for what it is."""
+    plan = compile_plan(*pair)
+    given_ = [one.at for one in plan.host_steps if one.op == "give"]
+    taken = [one.slot for one in plan.jail_steps if one.op == "take"]
+    assert [{"nodes": "dev"}.get(slot or "", slot) for slot in given_] == taken
 
 
 @QUICK

@@ -27,7 +27,8 @@ struct jail {
     int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
     int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
     int released;
-    int proc; /* the procfs that PID 1 keeps for itself */
+    int proc;    /* the procfs in which PID 1 finds programs */
+    int signals; /* a signalfd that tells of their end */
     int slot[JK_SLOTS];
 };
 
@@ -64,6 +65,7 @@ struct launch { /* all that a program needs between its birth and its exec, wher
     const char **vectors; /* room for candidates, argv and envp, each with its NULL */
     int channel, stdio[3], exec_pipe;
 };
+step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);
 __attribute__((noreturn)) void program(void *launch);
 long clone_on(unsigned long flags, void *stack_end, int *pidfd, void (*run)(void *), void *argument);

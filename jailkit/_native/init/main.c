@@ -48,24 +48,19 @@ int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
     return received > 0 && (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) ? -EMSGSIZE : (int)received;
 }
 
-/* A jail starts with default signal actions, whatever the host program ignores (Python ignores SIGPIPE). */
-static void default_signals(void) {
-    const uint64_t action[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no restorer, no mask */
-    for (int signal = 1; signal <= 64; signal++)
-        SYS(rt_sigaction, signal, action, 0, sizeof *action);
-}
-
 /* PID 1: wait until the host phase has ended, run the jail phase, serve. */
 __attribute__((noreturn)) static void first_process(struct jail *j) {
     const struct jk_plan *plan = j->plan;
     struct jk_report go;
     int none, count;
+    const uint64_t default_action[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no restorer, no mask */
     close_fd(j->gate[1]);
     j->gate[1] = -1;
     if (receive_message(j->gate[0], &go, sizeof go, &none, &count) <= 0) /* the host phase failed and has said so */
         SYS(exit_group, 1);
     SYS(setsid);
-    default_signals();
+    for (int signal = 1; signal <= 64; signal++) /* whatever the host program ignores: Python ignores SIGPIPE */
+        SYS(rt_sigaction, signal, default_action, 0, sizeof *default_action);
     if (run_steps(j, JK_PHASE_JAIL, plan->host_steps, plan->host_steps + plan->jail_steps) < 0)
         SYS(exit_group, 1);
     SYS(munmap, plan, plan->size);
@@ -142,7 +137,7 @@ int jail_main(int argc, char **argv) {
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
     for (int n = 0; n < JK_SLOTS; n++)
         j->slot[n] = SLOT_UNUSED;
-    j->gate[0] = j->gate[1] = j->proc = -1;
+    j->gate[0] = j->gate[1] = j->proc = j->signals = -1;
     SYS(umask, 0); /* the modes of a plan are exact */
     failed.error = load_plan(j);
     if (failed.error < 0) {

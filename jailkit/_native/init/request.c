@@ -95,10 +95,9 @@ static long tell(struct run *run, const int *fds) {
 }
 
 /* A cgroup namespace of its own marks all that the next program will ever start (see tree.c). */
-long prepare_mark(void) {
+long prepare_mark(int proc) {
     long error = next_mark ? 0 : SYS(unshare, CLONE_NEWCGROUP);
-    if (error == 0 && !next_mark)
-        next_mark = tree_mark(PROC);
+    next_mark = error < 0 || next_mark ? next_mark : tree_mark(proc);
     return error;
 }
 
@@ -106,7 +105,7 @@ long prepare_mark(void) {
 static long start(struct run *run) {
     struct jk_report report = {.kind = JK_REPORT_STARTED};
     int pidfd = -1, watched = run->flags & JK_RUN_EXEC_PIPE;
-    long pid = prepare_mark();
+    long pid = prepare_mark(PROC);
     if (pid < 0)
         return pid;
     run->mark = next_mark;

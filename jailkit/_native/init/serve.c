@@ -74,19 +74,27 @@ static void reap(void) {
     }
 }
 
+/* A step of the plan and not of serve(), because the plan waits for the network namespace after it. */
+int step_prepare(struct jail *j, const long *arg) {
+    uint64_t child_ended = 1ull << (SIGCHLD - 1);
+    j->proc = (int)arg[0];
+    j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    return j->signals < 0 ? j->signals : (int)prepare_mark(j->proc);
+}
+
 /*
  * What the plan has opened is no longer needed, but closing it takes as long as starting a program, so that is done
  * after the first one has been started (which closes its own copies). Returns the first number that the plan has left
  * free: whatever is opened from here on is at or above it.
  */
 static long settle(const struct jail *j) {
-    uint64_t child_ended = 1ull << (SIGCHLD - 1);
-    long signals = SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    long error = signals < 0 ? signals : SYS(dup3, j->proc, PROC, O_CLOEXEC);
+    long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
     if (error >= 0)
-        error = SYS(dup3, signals, SIGNALS, O_CLOEXEC);
-    close_fd((int)signals);
-    return error < 0 ? error : signals;
+        error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
+    if (error >= 0)
+        error = SYS(dup, CTL);
+    close_fd((int)error);
+    return error;
 }
 
 /* Sleep until something happens; an error is the end: a program of our own user can take our descriptors' limit
@@ -128,6 +136,6 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
-        prepare_mark(); /* an error comes again when it matters */
+        prepare_mark(PROC); /* an error comes again when it matters */
     }
 }

@@ -31,6 +31,6 @@ static inline int failed_map(long at) {
 /* Receive one request and start its program; 0 when there is none to keep, 1 when `run` is alive. */
 int take_request(struct run *run, int room);
 /* Make ready, while nobody waits, what the next program needs. */
-long prepare_mark(void);
+long prepare_mark(int proc);
 /* Give back what a program needed for its start. It has ended, so it uses none of it. */
 void free_run(struct run *run);
