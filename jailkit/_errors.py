@@ -150,7 +150,7 @@ class LaunchError(JailkitError, OSError):
     """A step of a launch failed; nothing of the jail or of the program was left behind.
 
     Attributes:
-        phase: The part of the launch that failed, as in ``jail`` or ``exec``.
+        phase: The part of the launch that failed: ``start``, ``host``, ``jail`` or ``program``.
         step: The index of the step in its plan, from 0; None when the failure has no step.
         errno: The positive error number, see errno(3).
         description: The step in words.

@@ -49,6 +49,7 @@ def _facts(
         id_area=area,
         sub_ids=None if area else _sub_ids(uid),
         system=_system_directories(),
+        keyrings=os.path.exists("/proc/keys"),
         makes_nodes=area is not None and _capable(_CAP_MKNOD),
         etc=_etc_names(),
         staging=_staging(),

@@ -64,6 +64,7 @@ _TEMPLATES = {
     "sethostname": "sethostname text size",
     "cap_bound": "CAP_BOUND value",
     "prctl": "prctl flags value",
+    "join_session_keyring": "keyctl KEYCTL_JOIN_SESSION_KEYRING",
     "prepare": "PREPARE slot",
 }
 # Steps that make the descriptor which `slot` names; the others use it.

@@ -40,7 +40,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
         ),
         jail_steps=(
             *by_pid1,
-            *privileges.become_root_of_jail(ids),
+            *privileges.become_root_of_jail(ids, host),
             *privileges.names(spec),
             *root.base(spec, host),
             *root.root_tree(spec, host),
@@ -58,7 +58,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
         cwd=spec.cwd or (spec.effective_user.home if spec.root is None else "/"),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
-        isolation=isolation(spec, ids),
+        isolation=isolation(spec, host, ids),
     )
 
 

@@ -52,6 +52,7 @@ _SENTENCES = {
     "chdir": "change directory to {path}",
     "sethostname": "set the host name to {text}",
     "cap_bound": "bound capabilities to {value}",
+    "join_session_keyring": "begin a new session keyring",
     "prctl": "prctl({flags}, {value})",
     "prepare": "make ready to start programs, with [{slot}] to find them",
 }

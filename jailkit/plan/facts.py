@@ -43,6 +43,7 @@ class Host:
         gid: Effective group id of this process.
         kernel: Version as two numbers.
         makes_nodes: Whether this process may make device nodes (CAP_MKNOD).
+        keyrings: Whether this kernel has keyrings (keyrings(7)).
         id_area: Ids to share out, for a caller with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN; else None.
         sub_ids: The range of an ordinary user, or None.
         system: Top-level directories that make up the host's system, beside ``/usr``: pairs of a name and the text
@@ -58,6 +59,7 @@ class Host:
     kernel: tuple[int, int]
     id_area: IdArea | None
     makes_nodes: bool = False
+    keyrings: bool = True
     sub_ids: SubIds | None = None
     system: tuple[tuple[str, str], ...] = (("bin", "usr/bin"), ("lib", "usr/lib"), ("sbin", "usr/sbin"))
     etc: tuple[str, ...] = ()

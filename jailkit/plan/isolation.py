@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
@@ -39,10 +40,10 @@ class Protection:
     fact: str
 
 
-def isolation(spec: JailSpec, ids: Ids) -> tuple[Protection, ...]:
+def isolation(spec: JailSpec, host: Host, ids: Ids) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     return (
-        *_walls(spec, ids),
+        *_walls(spec, ids, keyrings=host.keyrings),
         *_privileges(spec),
         *_limits(spec),
     )
@@ -54,7 +55,7 @@ def _protection(name: str, holds: bool, fact: str, otherwise: str, *, weaker: bo
     return Protection(name, "degraded" if weaker else "enforced", fact)
 
 
-def _walls(spec: JailSpec, ids: Ids) -> tuple[Protection, ...]:
+def _walls(spec: JailSpec, ids: Ids, *, keyrings: bool) -> tuple[Protection, ...]:
     jail = spec.level >= Level.JAIL
     below = f"level {spec.level.name} shares it with the host"
     network = {
@@ -70,10 +71,9 @@ def _walls(spec: JailSpec, ids: Ids) -> tuple[Protection, ...]:
         _protection("hostname", jail, "UTS namespace", below),
         _protection("ipc", jail, "IPC namespace", below),
         Protection("devices", "enforced", "a /dev of six verified nodes; every other mount nodev"),
-        _protection("proc", jail, "parts of /proc that tell of the host are masked", below),
-        _protection(
-            "cgroup view", spec.level >= Level.CONTAINER, "cgroup namespace", f"not part of level {spec.level.name}"
-        ),
+        _protection("proc", jail, "parts of /proc that tell of the host are masked", "a fresh /proc, unmasked"),
+        Protection("cgroup view", "enforced", "each program is in a cgroup namespace of its own"),
+        _protection("keyrings", keyrings, "a session keyring of the jail's own", "this kernel has no keyrings"),
     )
 
 

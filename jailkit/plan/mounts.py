@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from jailkit._errors import UnsupportedError
@@ -63,25 +62,31 @@ def attach_mounts(spec: JailSpec) -> Iterator[Step]:
         elif isinstance(mount, Tmpfs):
             yield from _tmpfs(spec, mount, f"tmpfs:{number}")
         elif isinstance(mount, File):
-            yield step("file", "its contents", at="base", path=f"files/{number}", text=mount.data, value=mount.mode)
-            yield from clone_of_base(f"files/{number}", f"file:{number}", "one file, over whatever is there")
-            yield step("setattr", "the file is the caller's word", slot=f"file:{number}", value=("MOUNT_ATTR_RDONLY",))
-            yield from _attach(spec, mount, f"file:{number}", "a file of the caller's")
+            yield from _file(spec, mount, f"files/{number}", f"file:{number}")
         elif isinstance(mount, Symlink):
             yield from _symlink(spec, mount)
 
 
+def _file(spec: JailSpec, mount: File, name: str, slot: str) -> Iterator[Step]:
+    user = spec.effective_user
+    yield step("file", "its contents", at="base", path=name, text=mount.data, value=mount.mode)
+    yield step("chown", "for the jail's user", at="base", path=name, flags=user.gid, value=user.uid)
+    yield from clone_of_base(name, slot, "one file, over whatever is there")
+    yield step("setattr", "the file is the caller's word", slot=slot, value=("MOUNT_ATTR_RDONLY",))
+    yield from _attach(spec, mount, slot, "a file of the caller's")
+
+
 def _tmpfs(spec: JailSpec, mount: Tmpfs, slot: str) -> Iterator[Step]:
-    why = "empty, private, and gone with the jail"
+    why, user = "empty, private, and gone with the jail", spec.effective_user
     if mount.size is None:
         name = slot.replace(":", "-")
         yield step("mkdir", f"behind {mount.target}", at="base", path=name, value=mount.mode)
+        yield step("chown", "for the jail's user", at="base", path=name, flags=user.gid, value=user.uid)
         yield from clone_of_base(name, slot, "a part of what the jail may write")
     else:
-        options = [("mode", f"{mount.mode:o}")]
-        if mount.size != math.inf:
-            options += [("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192)))]
-        yield from file_system("tmpfs", why, slot=slot, options=tuple(options), attributes=CLOSED)
+        options = (("mode", f"{mount.mode:o}"), ("uid", str(user.uid)), ("gid", str(user.gid)))
+        options += (("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192))))
+        yield from file_system("tmpfs", why, slot=slot, options=options, attributes=CLOSED)
     yield from _attach(spec, mount, slot, why)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
@@ -30,7 +31,7 @@ SUPERUSER = (
 )
 
 
-def become_root_of_jail(ids: Ids) -> Iterator[Step]:
+def become_root_of_jail(ids: Ids, host: Host) -> Iterator[Step]:
     """Let PID 1 leave the caller's ids, which it was born with."""
     if ids.source != "one":
         # PID 1 makes files from here on: they belong to ids of the jail.
@@ -39,6 +40,8 @@ def become_root_of_jail(ids: Ids) -> Iterator[Step]:
         yield step("setresgid", why, value=ids.pid1)
         yield step("setresuid", why, value=ids.pid1)
     yield step("prctl", "no program of the jail may look into PID 1", flags=("PR_SET_DUMPABLE",), value=0)
+    if host.keyrings:
+        yield step("join_session_keyring", "the caller's keys are inherited otherwise, and can be read")
 
 
 def names(spec: JailSpec) -> Iterator[Step]:

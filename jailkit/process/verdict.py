@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from typing import Any
@@ -13,8 +14,9 @@ from jailkit.process.talk import Captured
 
 __all__ = ["judge"]
 
-# RLIMIT_CPU counts in whole seconds and is looked at on each tick: what was used may lie a little below.
-_CPU_SLACK = 0.1
+# RLIMIT_CPU is counted in ticks, which may run well ahead of what wait4(2) reports in the end, above all on a busy
+# machine. A program that used so much and then sent itself the signal only slanders itself.
+_SURELY: dict[int, float] = {signal.SIGXCPU: 0.5, signal.SIGKILL: 0.75}
 
 
 def judge(
@@ -55,6 +57,6 @@ def _own_end(report: Report | None, returncode: int, used: float, cpu_seconds: f
     if report is None:
         return ExitReason.LOST
     # A program may send itself SIGXCPU: only with the time used up is it the limit's.
-    if returncode in (-signal.SIGXCPU, -signal.SIGKILL) and used >= cpu_seconds - _CPU_SLACK:
+    if used >= _SURELY.get(-returncode, math.inf) * cpu_seconds:
         return ExitReason.CPU_TIME
     return ExitReason.SIGNALED if returncode < 0 else ExitReason.EXITED

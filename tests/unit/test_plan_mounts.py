@@ -267,7 +267,7 @@ def test_proc_is_fresh(pair: tuple[JailSpec, Host]) -> None:
     assert len(where(steps, "fsopen", slot="proc.fs", path="proc")) == 1
     assert made < where(steps, "attach", slot="proc")[0]
     assert [one.path for one in steps if one.op == "open_tree" and one.at is None and is_below(one.path, "/proc")] == []
-    (kept,) = where(steps, "keep_proc")
+    (kept,) = where(steps, "prepare")
     copies = {one.slot for one in steps if one.op == "open_tree" and one.at == "proc"}
     assert steps[kept].slot in {"proc", *copies}
 
