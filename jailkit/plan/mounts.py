@@ -84,8 +84,8 @@ def _tmpfs(spec: JailSpec, mount: Tmpfs, slot: str) -> Iterator[Step]:
         yield step("chown", "for the jail's user", at="base", path=name, flags=user.gid, value=user.uid)
         yield from clone_of_base(name, slot, "a part of what the jail may write")
     else:
-        options = (("mode", f"{mount.mode:o}"), ("uid", str(user.uid)), ("gid", str(user.gid)))
-        options += (("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192))))
+        owner = (("mode", f"{mount.mode:o}"), ("uid", str(user.uid)), ("gid", str(user.gid)))
+        options = (*owner, ("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192))))
         yield from file_system("tmpfs", why, slot=slot, options=options, attributes=CLOSED)
     yield from _attach(spec, mount, slot, why)
 

@@ -96,7 +96,7 @@ class Tmpfs:
         size: Bytes it can hold. Default: None: it shares the `Limits.disk` of the jail with
             everything else that is private. Enforced by the kernel (ENOSPC). What is in it is memory of the host.
         mode: Permission bits of the directory. Default: 0o1777, everyone may write. It belongs
-            to the jail's root, or to the one user that the jail has.
+            to the jail's user.
 
     Raises:
         SpecError: `target` is relative, is ``/``, or contains ``.`` or ``..``; `size` is not
@@ -168,8 +168,7 @@ class File:
         target: Path in the jail.
         data: The contents; a str is encoded as UTF-8. Held in memory.
         mode: Permission bits, without setuid and setgid. Default: 0o644. The file belongs to the
-            jail's root, or to the one user that the jail has: with 0o600 an ordinary user of
-            root's jail cannot read it.
+            jail's user, but cannot be changed: it is mounted read-only.
 
     Raises:
         SpecError: `target` is relative, is ``/``, or contains ``.`` or ``..``; `data` is

@@ -61,8 +61,8 @@ def test_relative_links_lead_somewhere() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     """Who looks a name up finds it, and the reference names nothing that is gone."""
     pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
-    described = re.findall(r"^\.\. (?:auto\w+|py:data):: jailkit\.(\w+)$", pages, flags=re.MULTILINE)
-    assert sorted(described) == [name for name in jailkit.__all__ if not name.startswith("_")]
+    described = re.findall(r"^\.\. (?:auto(?!module)\w+|py:data):: jailkit\.(\w+)$", pages, flags=re.MULTILINE)
+    assert sorted(described) == sorted(name for name in jailkit.__all__ if not name.startswith("_"))
 
 
 def test_the_version_is_in_one_place() -> None:
