@@ -7,7 +7,6 @@ from jailkit.plan import devices, identity, mounts, privileges, root
 from jailkit.plan.facts import Host
 from jailkit.plan.isolation import isolation
 from jailkit.plan.plan import Plan
-from jailkit.plan.steps import step
 from jailkit.spec import JailSpec, Level, Limits
 
 __all__ = ["compile_plan", "refuse_unsupported_limits"]
@@ -33,9 +32,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     return Plan(
         host_steps=(
             *by_caller,
-            *identity.birth(spec, host, ids),
-            step("release", "from here on PID 1 builds its view of files, and what follows happens beside it"),
             *devices.nodes(host),
+            *identity.birth(spec, host, ids),
             *identity.network(spec),
         ),
         jail_steps=(

@@ -28,19 +28,18 @@ _HIDDEN_DIRECTORIES = ("acpi", "asound", "scsi")
 
 
 def nodes(host: Host) -> Iterator[Step]:
-    """Make the nodes of /dev with the caller's rights, beside PID 1: one mount instead of one for each node."""
+    """Make the nodes of /dev with the caller's rights: one mount instead of one for each node."""
     if not host.makes_nodes:
         return
     # A tmpfs of the host's user namespace, because in one of the jail's no device could be opened.
     options = (("mode", "0755"), ("size", "64k"), ("nr_inodes", "32"))
     attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC")
-    yield from file_system("tmpfs", "for the nodes of /dev", slot="nodes", options=options, attributes=attributes)
+    yield from file_system("tmpfs", "for the nodes of /dev", slot="dev", options=options, attributes=attributes)
     for name, major, minor in _NODES:
         number = os.makedev(major, minor)
-        yield step("mknod", f"/dev/{name}", at="nodes", path=name, flags=0o020666, value=number)
-    yield from _links("nodes")
-    yield step("setattr", "the nodes and links stay as they are", slot="nodes", value=("MOUNT_ATTR_RDONLY",))
-    yield step("give", "PID 1 has no right to make nodes", at="nodes")
+        yield step("mknod", f"/dev/{name}", at="dev", path=name, flags=0o020666, value=number)
+    yield from _links("dev")
+    yield step("setattr", "the nodes and links stay as they are", slot="dev", value=("MOUNT_ATTR_RDONLY",))
 
 
 def _links(at: str) -> Iterator[Step]:
@@ -70,7 +69,6 @@ def _bound_nodes(spec: JailSpec) -> Iterator[Step]:
 def dev(spec: JailSpec, host: Host) -> Iterator[Step]:
     """Make a /dev of six nodes, the usual links, a private /dev/shm and a private terminal file system."""
     if host.makes_nodes:
-        yield step("take", "the nodes, made by the host phase in the meantime", slot="dev")
         yield from _mount_point(spec, "dev", "/dev")
     else:
         yield from _bound_nodes(spec)

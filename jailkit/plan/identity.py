@@ -155,7 +155,10 @@ _LOOPBACK_UP = struct.pack("<16sH22x", b"lo", _IFF_UP)
 def network(spec: JailSpec) -> Iterator[Step]:
     """Make the network namespace, which takes longer than all the rest, beside PID 1, on another processor."""
     if spec.net is False:
+        # Before PID 1 closes itself to everybody, which to an ordinary user is closed here too.
         yield step("join", "the network shall belong to the jail's user namespace", at="pid1")
+    yield step("release", "from here on PID 1 builds its view of files, and what follows happens beside it")
+    if spec.net is False:
         yield step("unshare", "a network stack with nothing in it", flags=("CLONE_NEWNET",))
         yield step("socket", "a handle on it", slot="inet")
         yield step("loopback", "programs expect to reach themselves at 127.0.0.1", at="inet", text=_LOOPBACK_UP)

@@ -200,8 +200,10 @@ def test_contents_and_sizes_arrive_as_given() -> None:
     assert len(where(steps, "file", at="base", text=b"\0\xff", value=0o400)) == 1
     config = {one.path: one.text for one in steps if one.op == "fsconfig" and one.slot == "tmpfs:1.fs"}
     assert (config["size"], config["mode"]) == (b"%d" % (3 * MiB), b"711")
-    (chown,) = where(steps, "chown")
-    assert (steps[chown].value, steps[chown].flags) == (7, 8)
+    # Whatever is made for the jail's user is given to it: a uid and a gid of the jail.
+    given_away = {steps[n].path: (steps[n].value, steps[n].flags) for n in where(steps, "chown", at="base")}
+    assert given_away == {"home": (7, 8), "files/0": (7, 8)}
+    assert (config["uid"], config["gid"]) == (b"7", b"8")
 
 
 def test_generated_files_name_the_user_of_the_jail() -> None:
