@@ -22,6 +22,7 @@ _AREA_COUNT = 4096
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
+_ALL_IDS = 2**32 - 1
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN, _CAP_MKNOD = 6, 7, 21, 27
 _RLIMITS = tuple(
     (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}")))
@@ -49,6 +50,7 @@ def _facts(
         id_area=area,
         sub_ids=None if area else _sub_ids(uid),
         system=_system_directories(),
+        is_root=uid == 0 and _widest("/proc/self/uid_map")[1] == _ALL_IDS,
         keyrings=os.path.exists("/proc/keys"),
         makes_nodes=area is not None and _capable(_CAP_MKNOD),
         etc=_etc_names(),

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
-from jailkit.plan import Plan, Protection, explain, prepare_open
+from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
     PIPE,
@@ -19,7 +19,6 @@ from jailkit.process import (
     Result,
     StartFailed,
     Stream,
-    open_file,
     open_program,
     read_file,
     run_program,
@@ -293,12 +292,11 @@ class Jail:
             OSError: It could not be written, for instance because the jail's user may not.
         """
         data = source if isinstance(source, bytes) else _read(source)
-        fd = self._open(target, ("O_WRONLY", "O_CREAT", "O_TRUNC"), mode)
-        write_file(fd, data)
+        write_file(self._started(), self._opening(target, ("O_WRONLY", "O_CREAT", "O_TRUNC"), mode), data)
 
-    def _open(self, path: str, flags: tuple[str, ...], mode: int = 0) -> int:
-        made, live = self._made, self._started()
-        return open_file(live, prepare_open(path, flags, mode, made.spec, made.plan, made.host))
+    def _opening(self, path: str, flags: tuple[str, ...], mode: int = 0) -> Program:
+        made = self._made
+        return prepare_open(path, flags, mode, made.spec, made.plan, made.host)
 
     def get(self, path: str, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """Read a file of the jail, as the jail's user. What comes is the jail's word: do not trust it.
@@ -310,7 +308,7 @@ class Jail:
         Raises:
             OSError: It could not be read, is not a regular file, or (EFBIG) is larger than `max_bytes`.
         """
-        return read_file(self._open(path, ("O_RDONLY",)), path, max_bytes)
+        return read_file(self._started(), self._opening(path, ("O_RDONLY",)), max_bytes)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

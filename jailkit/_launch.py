@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from jailkit import _native
-from jailkit._errors import LaunchError
+from jailkit._errors import LaunchError, UnsupportedError
 from jailkit._host import probe
 from jailkit.plan import Host, Plan, Program, compile_plan, describe, hint, prepare
 from jailkit.process import LiveJail, StartFailed
@@ -57,7 +57,10 @@ def blueprint(spec: JailSpec) -> Blueprint:
 @functools.lru_cache(maxsize=32)
 def _compiled(spec: JailSpec, host: Host) -> Blueprint:
     plan = compile_plan(spec, host)
-    return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
+    try:
+        return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
+    except ValueError as error:
+        raise UnsupportedError(f"{len(spec.mounts)} mounts", str(error), "bind a common parent directory") from None
 
 
 def program_for(

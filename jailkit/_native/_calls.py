@@ -193,8 +193,10 @@ class Run:
     """
 
     def __init__(self, buffer_size: int = 65536) -> None:
-        self._raw = ffi.gc(ffi.new("struct jk_run *"), lib.jk_close)
-        ffi.memmove(self._raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
+        # In this order: zeros are descriptors too, and an exception may come at any point.
+        raw = ffi.new("struct jk_run *")
+        ffi.memmove(raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
+        self._raw = ffi.gc(raw, lib.jk_close)
         self._size = buffer_size
         # One thread may send an order while another closes: then the number may be somebody else's.
         self._lock = threading.Lock()
@@ -212,10 +214,14 @@ class Run:
         """
         return bool(_checked(lib.jk_wait_exec(self._raw)))
 
-    def take_file(self, timeout: float) -> int | None:
-        """Wait for the descriptor that the request asked for; None with a `report`, or if PID 1 is gone."""
-        result = lib.jk_take_file(self._raw, _milliseconds(timeout))
-        return None if result == -1 else _checked(result)
+    def take_file(self, timeout: float) -> bool:
+        """Wait for the file that the request asked for (see `file`) or a `report`; False if PID 1 is gone."""
+        return bool(_checked(lib.jk_take_file(self._raw, _milliseconds(timeout))))
+
+    @property
+    def file(self) -> int:
+        """The descriptor of the file that the request asked for, which closes with this; or -1."""
+        return int(self._raw.file)
 
     def stream(self, number: int) -> int:
         """Our end of the pipe of stream 0, 1 or 2; -1 for none."""
@@ -240,6 +246,12 @@ class Run:
             if stream.fd >= 0:
                 self._kept[number] = stream.buffer = _uninitialised("char[]", self._size)
                 stream.size = self._size
+
+    def allow(self, size: int) -> None:
+        """Come back at the latest when both outputs together may be over this many bytes."""
+        for number in (1, 2):
+            stream = self._raw.stream[number]
+            stream.size = min(self._size, max(0, size) // 2 + 1)
 
     def talk(self, timeout: float | None) -> int:
         """Move bytes until something is to be decided; return `Event` bits. `timeout` in seconds; None for ever."""
@@ -286,6 +298,6 @@ class Run:
 
 # Buffers are read only as far as C has written them; clearing 64 KiB would cost more than the call.
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
-_CLOSED_RUN = ffi.new("struct jk_run *", [_NO_FD, _NO_FD, _NO_FD])
+_CLOSED_RUN = ffi.new("struct jk_run *", [_NO_FD] * 4)
 for _stream in _CLOSED_RUN.stream:
     _stream.fd = _NO_FD

@@ -7,7 +7,7 @@
 
 enum jk_limit {
     JK_ABI = 1,        /* both sides must agree; raised with every change of this file */
-    JK_SLOTS = 128,    /* descriptors that a plan may name */
+    JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
@@ -19,7 +19,6 @@ enum jk_limit {
 };
 
 enum jk_phase {
-    JK_PHASE_START = 0,  /* in the host program: from the call to the exec of jailkit-init */
     JK_PHASE_HOST = 1,   /* jailkit-init, still with the rights of the caller */
     JK_PHASE_JAIL = 2,   /* PID 1 of the jail, before any program */
     JK_PHASE_PROGRAM = 3 /* between the fork of one program and its exec */

@@ -29,14 +29,13 @@ enum jk_event {
     JK_EVENT_LOST = 16   /* end of file on the channel: PID 1 is gone */
 };
 struct jk_stream {
-    int fd; /* our end of a pipe; -1: none */
-    int ended;
+    int fd, ended; /* our end of a pipe; -1: none */
     char *buffer;
     uint64_t size, used; /* of input: how much there is, and how much was written */
 };
 /* One program as the host holds it. */
 struct jk_run {
-    int channel, exec_pipe, pidfd, got_report;
+    int channel, exec_pipe, pidfd, file, got_report;
     struct jk_report report; /* the last one that was FAILED or EXITED */
     struct jk_stream stream[3];
 };
@@ -44,7 +43,7 @@ struct jk_run {
 int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched);
 /* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. */
 int jk_wait_exec(struct jk_run *run);
-/* Open a file: take the descriptor that the request asked for; -1 with a report of the failure in `run`. */
+/* Take the file that a request asked for into `file`. 1: there is one, or a report of the failure; 0: PID 1 is gone. */
 int jk_take_file(struct jk_run *run, int timeout_ms);
 /* Move bytes between host and program until something is to be decided; returns jk_event bits. */
 int jk_talk(struct jk_run *run, int timeout_ms);

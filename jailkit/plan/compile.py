@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import devices, identity, mounts, privileges, root
+from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.isolation import isolation
 from jailkit.plan.plan import Plan
 from jailkit.spec import JailSpec, Level, Limits
 
-__all__ = ["compile_plan", "refuse_unsupported_limits"]
+__all__ = ["compile_plan"]
 
-_NEEDS_CGROUPS = ("memory", "swap", "cpus")
+_NONE = Limits()
 
 
 def compile_plan(spec: JailSpec, host: Host) -> Plan:
@@ -27,6 +28,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     """
     _refuse_unsupported(spec)
     ids = identity.choose_ids(spec, host)
+    bounded = bounds(_NONE, spec.limits, spec.level, ids.source, host.hard_limits)
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
     return Plan(
@@ -45,7 +47,6 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *root.private_directories(spec),
             *devices.dev(spec, host),
             *devices.proc(spec),
-            *devices.further_views(spec),
             *mounts.attach_mounts(spec),
             *root.seal(spec),
             *root.enter(),
@@ -53,10 +54,10 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *privileges.drop(spec),
         ),
         ids=ids,
-        cwd=spec.cwd or (spec.effective_user.home if spec.root is None else "/"),
+        cwd=spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/"),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
-        isolation=isolation(spec, host, ids),
+        isolation=isolation(spec, host, ids, bounded),
     )
 
 
@@ -72,21 +73,5 @@ def _refuse_unsupported(spec: JailSpec) -> None:
             raise UnsupportedError(
                 f"{name}=True", f"this version has no {name}", f"leave {name} out; jail.isolation lists it as absent"
             )
-    refuse_unsupported_limits(spec.limits)
     if spec.level < Level.JAIL and spec.hostname != "jail":
         raise UnsupportedError(f"hostname={spec.hostname!r}", "level CHROOT shares the host's name", "use level JAIL")
-
-
-def refuse_unsupported_limits(limits: Limits) -> None:
-    """Refuse limits that need control groups, of a jail or of one program.
-
-    Raises:
-        UnsupportedError: One of them was asked for.
-    """
-    for name in _NEEDS_CGROUPS:
-        if getattr(limits, name) not in (None, float("inf")):
-            raise UnsupportedError(
-                f"limits.{name}",
-                "this version has no control groups",
-                "use limits.address_space and limits.processes, which bound each process and their number",
-            )

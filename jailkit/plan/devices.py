@@ -10,7 +10,7 @@ from jailkit.plan.root import ROOT, clone_of_base
 from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import Dev, JailSpec, Level, Proc
 
-__all__ = ["dev", "further_views", "nodes", "proc"]
+__all__ = ["dev", "nodes", "proc", "view"]
 
 # Minor and major numbers as fixed by the kernel's devices.txt.
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -60,6 +60,7 @@ def _bound_nodes(spec: JailSpec) -> Iterator[Step]:
         yield step("open_tree", why, slot=slot, path=f"/dev/{name}", flags=("OPEN_TREE_CLONE",))
         why = "what stands at that name must be that device"
         yield step("check_device", why, slot=slot, value=os.makedev(major, minor))
+        yield step("setattr", "nothing there to execute", slot=slot, value=("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC"))
         yield step("file", "a mount point", at="dev", path=name, value=0o666)
         yield step("attach", f"/dev/{name}", slot=slot, at="dev", path=name)
     yield from _links("dev")
@@ -112,12 +113,11 @@ def _mount_point(spec: JailSpec, slot: str, target: str) -> Iterator[Step]:
     yield step("attach", f"{target} of the jail", slot=slot, at=ROOT, path=target[1:])
 
 
-def further_views(spec: JailSpec) -> Iterator[Step]:
-    """Show /proc or /dev at the places where the spec asks for them a second time."""
-    for number, mount in enumerate(spec.mounts):
-        if not isinstance(mount, Proc | Dev) or mount.target in ("/proc", "/dev"):
-            continue
-        source, slot = ("proc" if isinstance(mount, Proc) else "dev"), f"view:{number}"
-        flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH", "AT_RECURSIVE")
-        yield step("open_tree", f"the same /{source} once more", slot=slot, at=source, flags=flags)
-        yield from _mount_point(spec, slot, mount.target)
+def view(spec: JailSpec, mount: Proc | Dev, slot: str) -> Iterator[Step]:
+    """Show /proc or /dev at another place as well."""
+    source = "proc" if isinstance(mount, Proc) else "dev"
+    if mount.target == f"/{source}":
+        return
+    flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH", "AT_RECURSIVE")
+    yield step("open_tree", f"the same /{source} once more", slot=slot, at=source, flags=flags)
+    yield from _mount_point(spec, slot, mount.target)

@@ -41,6 +41,7 @@ class Host:
     Attributes:
         uid: Effective user id of this process.
         gid: Effective group id of this process.
+        is_root: Whether it is the root of the machine, and not of a user namespace.
         kernel: Version as two numbers.
         makes_nodes: Whether this process may make device nodes (CAP_MKNOD).
         keyrings: Whether this kernel has keyrings (keyrings(7)).
@@ -58,6 +59,7 @@ class Host:
     gid: int
     kernel: tuple[int, int]
     id_area: IdArea | None
+    is_root: bool = False
     makes_nodes: bool = False
     keyrings: bool = True
     sub_ids: SubIds | None = None

@@ -10,9 +10,9 @@ import attrs
 from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host, SubIds
 from jailkit.plan.steps import Step, step
-from jailkit.spec import JailSpec, Level
+from jailkit.spec import JailSpec, Level, User
 
-__all__ = ["OWNER", "Ids", "birth", "choose_ids", "id_map", "namespaces", "network", "take_network"]
+__all__ = ["OWNER", "Ids", "birth", "check_user", "choose_ids", "id_map", "namespaces", "network", "take_network"]
 
 OWNER = 0xFFFF_FFFF
 """In a map for an idmapped mount: the owner of the file that is mounted (JK_OWNER)."""
@@ -73,6 +73,12 @@ def choose_ids(spec: JailSpec, host: Host) -> Ids:
     elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
         # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
         ids = _with_sub_ids(user.uid, user.gid, host, host.sub_ids)
+    elif host.is_root:
+        raise UnsupportedError(
+            "a jail for root",
+            "this process has uid 0 but may not map other ids: the jail's user would be the host's root",
+            "give it CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN, or run as an ordinary user",
+        )
     else:
         ids = Ids(
             uids=((user.uid, host.uid, 1, False),),
@@ -81,14 +87,36 @@ def choose_ids(spec: JailSpec, host: Host) -> Ids:
             pid1=user.uid,
             source="one",
         )
-    missing = not ids.has_uid(user.uid) or not all(ids.has_gid(gid) for gid in (user.gid, *user.groups))
-    if missing or (user.groups and not ids.setgroups):
-        raise UnsupportedError(
-            f"user {user.uid} with groups {[user.gid, *user.groups]}",
-            f"the jail's ids are {ids.source!r}: {ids.uids}",
-            "run as root, or at level JAIL with a range in /etc/subuid and /etc/subgid (apt install uidmap)",
-        )
+    check_user(user, ids)
     return ids
+
+
+_MOST_GROUPS = 32
+"""Room in ``struct jk_request``."""
+
+
+def check_user(user: User, ids: Ids) -> None:
+    """Refuse a user that a program of the jail cannot be.
+
+    Raises:
+        UnsupportedError: The user or one of the groups is not among the jail's ids, or the groups cannot be set.
+    """
+    groups = [user.gid, *user.groups]
+    if not ids.has_uid(user.uid) or not all(ids.has_gid(gid) for gid in groups):
+        raise UnsupportedError(
+            f"user {user.uid} with groups {groups}",
+            f"the jail's ids are {ids.source!r}: {ids.uids}",
+            "name this user when the jail is made, run as root, or use level JAIL with a range in /etc/subuid and "
+            "/etc/subgid (apt install uidmap)",
+        )
+    if user.groups and not ids.setgroups:
+        raise UnsupportedError(
+            f"user {user.uid} with groups {groups}",
+            "an ordinary user's one-id map forbids setgroups(2)",
+            "run as root, or use level JAIL with a range in /etc/subuid and /etc/subgid (apt install uidmap)",
+        )
+    if len(user.groups) > _MOST_GROUPS:
+        raise UnsupportedError(f"{len(user.groups)} supplementary groups", "a request has room for 32", "name fewer")
 
 
 def _with_sub_ids(uid: int, gid: int, host: Host, sub: SubIds) -> Ids:

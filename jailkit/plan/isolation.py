@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from jailkit.plan.bounds import Bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.spec import UNLIMITED, JailSpec, Level
@@ -40,12 +41,12 @@ class Protection:
     fact: str
 
 
-def isolation(spec: JailSpec, host: Host, ids: Ids) -> tuple[Protection, ...]:
+def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     return (
         *_walls(spec, ids, keyrings=host.keyrings),
         *_privileges(spec),
-        *_limits(spec),
+        *_limits(spec, bounded),
     )
 
 
@@ -96,14 +97,14 @@ def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
     )
 
 
-def _limits(spec: JailSpec) -> tuple[Protection, ...]:
+def _limits(spec: JailSpec, bounded: Bounds) -> tuple[Protection, ...]:
     limits = spec.effective_limits
     listed = [
         Protection(f"limit: {name}", "absent", "no control groups in this version")
         for name in ("memory", "swap", "cpus")
     ]
     for name, fact in _RLIMITS.items():
-        amount = getattr(limits, name)
+        amount = bounded.in_force.get(name, UNLIMITED)
         weaker = name == "cpu_seconds"
         listed.append(
             _protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited", weaker=weaker)

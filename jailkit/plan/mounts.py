@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jailkit._errors import UnsupportedError
+from jailkit.plan.devices import view
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import OWNER, id_map
 from jailkit.plan.root import CLOSED, ROOT, clone_of_base
@@ -65,6 +66,8 @@ def attach_mounts(spec: JailSpec) -> Iterator[Step]:
             yield from _file(spec, mount, f"files/{number}", f"file:{number}")
         elif isinstance(mount, Symlink):
             yield from _symlink(spec, mount)
+        else:
+            yield from view(spec, mount, f"view:{number}")
 
 
 def _file(spec: JailSpec, mount: File, name: str, slot: str) -> Iterator[Step]:
@@ -111,4 +114,5 @@ def _attach(spec: JailSpec, mount: Mount, slot: str, why: str) -> Iterator[Step]
 
 
 def _below_a_bind(spec: JailSpec, mount: Mount) -> bool:
-    return any(isinstance(other, Bind) and mount.target.startswith(other.target + "/") for other in spec.mounts)
+    earlier = spec.mounts[: spec.mounts.index(mount)]
+    return any(isinstance(other, Bind) and mount.target.startswith(other.target + "/") for other in earlier)

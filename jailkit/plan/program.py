@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import os
 
 import attrs
 
-from jailkit._errors import UnsupportedError
-from jailkit.plan.compile import refuse_unsupported_limits
+from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
+from jailkit.plan.identity import check_user
 from jailkit.plan.plan import Plan
-from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
+from jailkit.spec import Command, JailSpec, Level, User
 
 __all__ = ["Program", "prepare", "prepare_open"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
-_RLIMITS = (
-    ("cpu_seconds", "RLIMIT_CPU"),
-    ("processes", "RLIMIT_NPROC"),
-    ("open_files", "RLIMIT_NOFILE"),
-    ("file_size", "RLIMIT_FSIZE"),
-    ("stack", "RLIMIT_STACK"),
-    ("core", "RLIMIT_CORE"),
-    ("address_space", "RLIMIT_AS"),
-)
 
 
 @attrs.frozen(kw_only=True, eq=False)  # found again by identity
@@ -82,10 +71,9 @@ def prepare(
     Raises:
         UnsupportedError: The jail has no such user, or this host cannot give one of the limits.
     """
-    refuse_unsupported_limits(command.limits)
     user = command.user or spec.effective_user
-    _check_user(user, plan)
-    limits, rlimits = _bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
+    check_user(user, plan.ids)
+    bounded = bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
     env = _environment(command, spec, user)
     flags = {
         "JK_RUN_ALONE": alone,
@@ -100,14 +88,14 @@ def prepare(
         gid=user.gid,
         groups=user.groups,
         umask=_UMASK,
-        rlimits=rlimits,
+        rlimits=bounded.rlimits,
         candidates=_candidates(command.argv[0], env.get("PATH", _PATH)),
         argv=command.argv,
         env=tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
         cwd=os.fsencode(command.cwd or plan.cwd),
-        cpu_seconds=limits.cpu_seconds or UNLIMITED,
-        wall_seconds=limits.wall_seconds or UNLIMITED,
-        output=limits.output if limits.output is not None else UNLIMITED,
+        cpu_seconds=bounded.cpu_seconds,
+        wall_seconds=bounded.wall_seconds,
+        output=bounded.output,
     )
 
 
@@ -122,22 +110,6 @@ def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSp
     )
 
 
-def _check_user(user: User, plan: Plan) -> None:
-    groups = [user.gid, *user.groups]
-    if not plan.ids.has_uid(user.uid) or not all(plan.ids.has_gid(gid) for gid in groups):
-        raise UnsupportedError(
-            f"user {user.uid} with groups {groups}",
-            f"the ids of this jail are {plan.ids.source!r}: {plan.ids.uids}",
-            "name this user when the jail is made, run as root, or use level JAIL with a range in /etc/subuid",
-        )
-    if user.groups and not plan.ids.setgroups:
-        raise UnsupportedError(
-            "supplementary groups", "an ordinary user's one-id map forbids setgroups(2)", "run as root"
-        )
-    if len(user.groups) > 32:
-        raise UnsupportedError("more than 32 supplementary groups", "a request has room for 32", "name fewer groups")
-
-
 def _environment(command: Command, spec: JailSpec, user: User) -> dict[str, str]:
     """Nothing is inherited: a clean set, then the jail's variables, then the command's."""
     base = {"PATH": _PATH, "HOME": user.home, "USER": user.name, "LOGNAME": user.name, "LANG": "C.UTF-8"}
@@ -149,37 +121,5 @@ def _candidates(name: bytes, path: str) -> tuple[bytes, ...]:
     if b"/" in name:
         return (name,)
     # An empty entry of PATH means the working directory; a jail does not look there by accident.
-    return tuple(os.fsencode(directory) + b"/" + name for directory in path.split(":") if directory) or (name,)
-
-
-@functools.lru_cache(maxsize=64)
-def _bounds(
-    own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple[tuple[str, int], ...]
-) -> tuple[Limits, tuple[tuple[str, int, int], ...]]:
-    """Join the limits of a program, of its jail and of the level; the same few come again and again."""
-    limits = own.over(jail).over(Limits.default(level))
-    named = {*own.named(), *jail.named()}
-    hard = dict(hard_limits)
-    rlimits = tuple(
-        _rlimit(field, name, getattr(limits, field), field in named, ids, hard.get(name, -1))
-        for field, name in _RLIMITS
-        if getattr(limits, field) != UNLIMITED
-    )
-    return limits, rlimits
-
-
-def _rlimit(field: str, name: str, amount: float, asked: bool, ids: str, most: int) -> tuple[str, int, int]:
-    soft = math.ceil(amount)
-    if field == "processes" and ids == "one":
-        soft += 1  # PID 1 of the jail has the same id and counts
-    if most >= 0 and soft > most:
-        if asked:
-            raise UnsupportedError(
-                f"limits.{field}={amount}",
-                f"the hard {name} of this process is {most}",
-                f"raise it, or ask for at most {most}",
-            )
-        soft = most
-    # SIGXCPU at the soft limit can be caught, so the hard one is a second later.
-    hard = min(soft + 1, most) if field == "cpu_seconds" and most >= 0 else soft + (field == "cpu_seconds")
-    return name, soft, hard
+    directories = [directory for directory in path.split(":") if directory] or _PATH.split(":")
+    return tuple(os.fsencode(directory) + b"/" + name for directory in directories)

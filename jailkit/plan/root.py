@@ -21,7 +21,17 @@ from jailkit.plan.identity import id_map
 from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import JailSpec
 
-__all__ = ["ROOT", "base", "clone_of_base", "enter", "open_root", "private_directories", "root_tree", "seal"]
+__all__ = [
+    "ROOT",
+    "base",
+    "clone_of_base",
+    "enter",
+    "has_private_home",
+    "open_root",
+    "private_directories",
+    "root_tree",
+    "seal",
+]
 
 ROOT = "root"
 """The descriptor of the jail's root."""
@@ -90,7 +100,8 @@ def root_tree(spec: JailSpec, host: Host) -> Iterator[Step]:
     if spec.root is None:
         yield from _host_view(host)
     elif spec.writable == "yes":
-        yield step("setattr", "a root of the caller carries no set-id programs and no devices", slot=ROOT, value=CLOSED)
+        why = "a root of the caller carries no set-id programs and no devices"
+        yield step("setattr", why, slot=ROOT, flags=("AT_RECURSIVE",), value=CLOSED)
         yield step("attach", "the caller's directory itself is the root", slot=ROOT, at="base", path="tree")
     else:
         yield from _overlay()
@@ -116,7 +127,7 @@ def _open_etc() -> Iterator[Step]:
     )
 
 
-def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
+def _read_only_view(path: str, why: str, *, at: str = ROOT, forced: bool = True) -> Iterator[Step]:
     name = path.rpartition("/")[2]
     slot = f"host:{path}"
     flags = ("OPEN_TREE_CLONE", "AT_RECURSIVE")
@@ -129,7 +140,7 @@ def _read_only_view(path: str, why: str, *, at: str = ROOT) -> Iterator[Step]:
         value=READ_ONLY,
     )
     yield step("target", "a mount point", slot=slot, at=at, path=name)
-    yield step("attach", why, slot=slot, at=at, path=name)
+    yield step("attach", why, slot=slot, at=at, path=name, optional=not forced)
 
 
 def _overlay() -> Iterator[Step]:
@@ -161,6 +172,13 @@ def clone_of_base(directory: str, slot: str, why: str) -> Iterator[Step]:
     yield step("open_tree", why, slot=slot, at="base", path=directory, flags=("OPEN_TREE_CLONE",))
 
 
+def has_private_home(spec: JailSpec) -> bool:
+    """Whether the jail's user has a private home: in the host's view, where no mount of the caller lies over it."""
+    home = spec.effective_user.home
+    covered = any(f"{home}/".startswith(f"{mount.target}/") for mount in spec.mounts)
+    return spec.root is None and not covered and home not in ("/", "/tmp")  # noqa: S108 - the jail's own
+
+
 def private_directories(spec: JailSpec) -> Iterator[Step]:
     """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks.
 
@@ -171,7 +189,7 @@ def private_directories(spec: JailSpec) -> Iterator[Step]:
     if "/tmp" not in taken and (spec.root is None or spec.writable == "no"):  # noqa: S108 - the jail's own
         yield step("mkdir", "behind /tmp", at="base", path="tmp", value=0o1777)
         yield from _private("/tmp", "tmp")  # noqa: S108 - the jail's own
-    if user.home not in {*taken, "/tmp"} and spec.root is None:  # noqa: S108 - the jail's own
+    if has_private_home(spec):
         yield step("mkdir", f"behind {user.home}", at="base", path="home", value=0o755)
         yield step("chown", "the user's own", at="base", path="home", flags=user.gid, value=user.uid)
         yield from _private(user.home, "home")
@@ -197,7 +215,10 @@ def _names(spec: JailSpec, taken: set[str]) -> Iterator[Step]:
                 "file", "names resolve without asking anybody", at="etc", path=name, text=text, value=0o644, keep=True
             )
     if spec.net == "host":
-        yield from _read_only_view("/etc/resolv.conf", "the host's network, the host's resolver", at="etc")
+        # Optional: in a root of the caller's it may be a link to nowhere.
+        yield from _read_only_view(
+            "/etc/resolv.conf", "the host's network, the host's resolver", at="etc", forced=False
+        )
 
 
 def seal(spec: JailSpec) -> Iterator[Step]:

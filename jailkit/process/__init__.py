@@ -1,6 +1,6 @@
 """WATCH: live jails and the programs in them: descriptors, bytes, clocks, verdicts."""
 
-from jailkit.process.files import open_file, read_file, write_file
+from jailkit.process.files import read_file, write_file
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.process import Process, open_program
 from jailkit.process.result import ExitReason, Result, Usage
@@ -18,7 +18,6 @@ __all__ = [
     "StartFailed",
     "Stream",
     "Usage",
-    "open_file",
     "open_program",
     "read_file",
     "run_program",

@@ -6,6 +6,7 @@ the host never walks a path that the jail can change, and needs no program in th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -16,70 +17,66 @@ from jailkit.plan import Program
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 
-__all__ = ["open_file", "read_file", "write_file"]
+__all__ = ["read_file", "write_file"]
 
 _OPEN_SECONDS = 60.0
 _OPEN_STEP = next(number for number, name in _native.enum_names("jk_program_step").items() if name == "JK_AT_OPEN")
 
 
-def open_file(live: LiveJail, program: Program) -> int:
-    """Have a regular file opened; return its descriptor, which is the caller's to close.
+def _open(run: _native.Run, live: LiveJail, opening: Program) -> int:
+    """Have a regular file opened; return its descriptor, which is that of `run`."""
+    live.submit(run, opening, (_native.NULL,) * 3, watched=False)
+    alive = None
+    while alive is None:
+        with contextlib.suppress(InterruptedError):
+            alive = run.take_file(_OPEN_SECONDS)
+    report, path = run.report, os.fsdecode(opening.argv[0])
+    if run.file < 0 and report is None:
+        raise ClosedError("this jail has ended: its PID 1 was killed")
+    if run.file < 0 and report is not None:
+        if report.step != _OPEN_STEP:
+            raise launch_error(report, opening.argv)
+        raise OSError(report.error, os.strerror(report.error), path)
+    if not stat.S_ISREG(os.fstat(run.file).st_mode):
+        # A fifo or a device of the jail would make the host wait.
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return run.file
+
+
+def write_file(live: LiveJail, opening: Program, data: bytes) -> None:
+    """Have a file opened, and write it.
 
     Raises:
-        OSError: It could not be opened, of the class that the error number has in Python; or (EINVAL) is no regular
-            file: a fifo or a device of the jail would make the host wait.
+        OSError: It could not be opened, of the class that the error number has in Python; is no regular file (EINVAL);
+            or could not be written.
     """
     run = _native.Run()
-    path = os.fsdecode(program.argv[0])
     try:
-        live.submit(run, program, (_native.NULL,) * 3, watched=False)
-        fd = _taken(run)
-        report = run.report
-    finally:
-        run.close()
-    if fd is None and report is None:
-        raise ClosedError("this jail has ended: its PID 1 was killed")
-    if fd is None and report is not None:
-        if report.step != _OPEN_STEP:
-            raise launch_error(report, program.argv)
-        raise OSError(report.error, os.strerror(report.error), path)
-    assert fd is not None  # noqa: S101 - the two branches above
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return fd
-
-
-def _taken(run: _native.Run) -> int | None:
-    while True:
-        try:
-            return run.take_file(_OPEN_SECONDS)
-        except InterruptedError:
-            continue
-
-
-def write_file(fd: int, data: bytes) -> None:
-    """Write a file that was opened, and close it."""
-    with open(fd, "wb", buffering=0) as file:
+        fd = _open(run, live, opening)
         view = memoryview(data)
         while view:
-            written = file.write(view)
-            if not written:
-                raise OSError(errno.EIO, "a regular file that takes no bytes")
-            view = view[written:]
+            view = view[os.write(fd, view) :]
+    finally:
+        run.close()
 
 
-def read_file(fd: int, path: str, max_bytes: int) -> bytes:
-    """Read a file that was opened, within a bound, and close it.
+def read_file(live: LiveJail, opening: Program, max_bytes: int) -> bytes:
+    """Have a file opened, and read it, within a bound.
 
     Raises:
-        OSError: (EFBIG) It is larger than `max_bytes`.
+        OSError: It could not be opened, of the class that the error number has in Python; is no regular file (EINVAL);
+            or is larger than `max_bytes` (EFBIG).
     """
-    with open(fd, "rb", buffering=0) as file:
+    run = _native.Run()
+    try:
+        fd = _open(run, live, opening)
         parts, size = [], 0
-        while part := file.read(min(1024 * 1024, max_bytes + 1 - size)):
+        while part := os.read(fd, min(1024 * 1024, max_bytes + 1 - size)):
             parts.append(part)
             size += len(part)
             if size > max_bytes:
+                path = os.fsdecode(opening.argv[0])
                 raise OSError(errno.EFBIG, f"larger than max_bytes={max_bytes}", path)
         return b"".join(parts)
+    finally:
+        run.close()

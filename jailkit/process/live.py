@@ -46,6 +46,8 @@ class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows th
 class LiveJail:
     """One jail that was started. It lives as long as the control socket is open, in this process and nowhere else."""
 
+    _ended = True  # until there is something to end: an exception may come at any point of __init__
+
     def __init__(self) -> None:
         self._jail = _native.Jail()
         self._lock = threading.RLock()

@@ -75,6 +75,8 @@ class Conversation:
             if now >= until:
                 return False
             wake = min(until, self._escalate, self.deadline if self.verdict is None else math.inf)
+            if self.captured.bound != math.inf:
+                self.run.allow(int(self.captured.bound) - self.captured.size)
             events = self.run.talk(None if wake == math.inf else wake - now)
             for index in (0, 1):
                 self.captured.add(index, self.run.take(index + 1))
@@ -82,6 +84,8 @@ class Conversation:
             self.ended = not events & Event.FULL and bool(events & (Event.REPORT | Event.LOST))
             if not self.ended:
                 self._look()
+            elif self.captured.full and self.verdict is None:
+                self.verdict = ExitReason.OUTPUT  # it was over the bound, even if it was faster than the order to kill
         return True
 
     @property

@@ -72,15 +72,13 @@ int jk_wait_exec(struct jk_run *run) {
 
 int jk_take_file(struct jk_run *run, int timeout_ms) {
     struct jk_report report;
-    int fd = -1, heard = 1;
-    while (heard == 1 && !run->got_report) {
-        heard = jk_receive(run->channel, &report, &fd, timeout_ms);
-        if (heard == 1 && report.kind == JK_REPORT_OPENED)
-            return fd;
+    int heard = 1;
+    while (heard == 1 && run->file < 0 && !run->got_report) {
+        heard = jk_receive(run->channel, &report, &run->file, timeout_ms);
         if (heard == 1)
             keep(run, &report);
     }
-    return heard < 0 ? heard : -1;
+    return heard;
 }
 
 int jk_order(const struct jk_run *run, int order) {
@@ -91,6 +89,7 @@ void jk_close(struct jk_run *run) {
     close_fd(&run->channel);
     close_fd(&run->exec_pipe);
     close_fd(&run->pidfd);
+    close_fd(&run->file);
     for (int n = 0; n < 3; n++)
         close_fd(&run->stream[n].fd);
 }

@@ -7,7 +7,6 @@
 #include "ext.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/un.h>

@@ -4,8 +4,6 @@
  */
 #include "ext.h"
 
-#include <fcntl.h>
-#include <pthread.h>
 #include <time.h>
 
 static int64_t now_ms(void) {

@@ -69,5 +69,5 @@ step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);
 __attribute__((noreturn)) void program(void *launch);
 long clone_on(unsigned long flags, void *stack_end, int *pidfd, void (*run)(void *), void *argument);
-uint64_t tree_mark(int proc);
+int tree_hold(int proc, uint64_t *mark);
 void tree_kill(int proc, uint64_t mark);

@@ -5,8 +5,9 @@
 
 enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 };
 
-static struct area *spare; /* of the usual size; most jails run one program at a time */
-static uint64_t next_mark; /* of the program that will come next; 0 when it is to be made */
+static struct area *spare;      /* of the usual size; most jails run one program at a time */
+static uint64_t next_mark;      /* of the program that will come next ... */
+static int next_namespace = -1; /* ... and what it is the number of; -1 when it is to be made */
 static union {
     struct jk_request head;
     char bytes[JK_INLINE];
@@ -20,6 +21,7 @@ void free_run(struct run *run) {
     else if (run->area)
         SYS(munmap, run->area, run->area->size);
     close_fd(run->channel);
+    close_fd(run->namespace);
 }
 
 /* How many descriptors come with a request of this size; -1 for one that makes no sense. */
@@ -41,11 +43,8 @@ static int wanted_descriptors(long size) {
 }
 
 static long map_request(struct run *run, int file) {
-    struct stat info;
-    if (SYS(fstat, file, &info) < 0 || info.st_size != (long)request.head.size)
-        return -EINVAL;
     long at = SYS(mmap, 0, request.head.size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (failed_map(at))
+    if ((unsigned long)at > -4096ul)
         return at;
     run->memory = (const struct jk_request *)at;
     return 0;
@@ -63,7 +62,7 @@ static long new_area(struct run *run) {
         at = SYS(mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     else
         spare = 0;
-    if (failed_map(at))
+    if ((unsigned long)at > -4096ul)
         return at;
     run->area = (struct area *)at;
     run->area->size = size;
@@ -96,9 +95,16 @@ static long tell(struct run *run, const int *fds) {
 
 /* A cgroup namespace of its own marks all that the next program will ever start (see tree.c). */
 long prepare_mark(int proc) {
-    long error = next_mark ? 0 : SYS(unshare, CLONE_NEWCGROUP);
-    next_mark = error < 0 || next_mark ? next_mark : tree_mark(proc);
-    return error;
+    if (next_namespace >= 0)
+        return 0;
+    long error = SYS(unshare, CLONE_NEWCGROUP);
+    if (error == 0)
+        error = next_namespace = tree_hold(proc, &next_mark);
+    return error < 0 ? error : 0;
+}
+
+void move_mark(int from) {
+    next_namespace = (int)SYS(fcntl, next_namespace, F_DUPFD_CLOEXEC, from);
 }
 
 /* Who watches is told at once and given a pidfd; for the others the end is soon enough, and saves a wake-up. */
@@ -109,7 +115,8 @@ static long start(struct run *run) {
     if (pid < 0)
         return pid;
     run->mark = next_mark;
-    next_mark = 0;
+    run->namespace = next_namespace;
+    next_namespace = -1;
     pid = clone_on(CLONE_VM | SIGCHLD | (watched ? CLONE_PIDFD : 0), (char *)run->area + run->area->size, &pidfd,
                    program, &run->area->launch);
     if (pid < 0)
@@ -126,7 +133,7 @@ int take_request(struct run *run, int room) {
     long size = receive_message(CTL, &request, sizeof request, fds, &count);
     if (size <= 0) /* the host closed the jail, or died; or our own limit on descriptors cut some off: then it ends */
         SYS(exit_group, size == 0 ? 0 : 1);
-    *run = (struct run){.channel = fds[0], .flags = request.head.flags};
+    *run = (struct run){.channel = fds[0], .namespace = -1, .flags = request.head.flags};
     long error = wanted_descriptors(size) == count ? 0 : -EINVAL;
     int step = error < 0 ? JK_AT_REQUEST : JK_AT_FORK;
     if (error == 0 && !room)

@@ -5,7 +5,6 @@
 #include "serve.h"
 
 #include <signal.h>
-#include <time.h>
 
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
@@ -93,49 +92,39 @@ static long settle(const struct jail *j) {
         error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup, CTL);
+    if (error >= 0)
+        move_mark((int)error);
     close_fd((int)error);
     return error;
 }
 
-/* Sleep until something happens; an error is the end: a program of our own user can take our descriptors' limit
- * away (prlimit(2)), and a jail whose PID 1 cannot work must not look alive. */
-static void look(struct pollfd *polled, uint32_t count, const struct timespec *timeout) {
-    polled[0] = (struct pollfd){CTL, POLLIN, 0};
-    polled[1] = (struct pollfd){SIGNALS, POLLIN, 0};
-    for (uint32_t n = 0; n < count; n++)
-        polled[2 + n] = (struct pollfd){runs[n].channel, POLLIN, 0};
-    long ready = SYS(ppoll, polled, count + 2, timeout, 0, 0);
-    if (ready < 0 && ready != -EINTR)
-        SYS(exit_group, 1);
-}
-
 void serve(const struct jail *j) {
     static struct pollfd polled[JK_RUNS + 2];
-    struct jk_report report = {.kind = JK_REPORT_READY, .phase = JK_PHASE_JAIL, .step = -1};
+    const struct jk_report ready = {.kind = JK_REPORT_READY};
     const struct timespec at_once = {0, 0};
-    long open_until = settle(j);
-    report.error = open_until < 0 ? (int)-open_until : 0;
-    if (open_until < 0)
-        report.kind = JK_REPORT_FAILED;
-    send_report(CTL, &report, -1);
-    if (open_until < 0)
-        SYS(exit_group, 1);
-    for (;;) {
+    long open_until = settle(j), error = send_report(CTL, &ready, -1);
+    /* An error is the end: a program of our own user can take our limit on descriptors away (prlimit(2)), and a jail
+     * whose PID 1 cannot work must not look alive. */
+    while (open_until >= 0 && (error >= 0 || error == -EINTR)) {
         uint32_t count = run_count;
-        look(polled, count, open_until ? &at_once : 0);
+        polled[0] = (struct pollfd){CTL, POLLIN, 0};
+        polled[1] = (struct pollfd){SIGNALS, POLLIN, 0};
+        for (uint32_t n = 0; n < count; n++)
+            polled[2 + n] = (struct pollfd){runs[n].channel, POLLIN, 0};
+        error = SYS(ppoll, polled, count + 2, open_until ? &at_once : 0, 0, 0);
         for (uint32_t n = 0; n < count; n++) /* before reap(), which moves the runs about */
             if (polled[2 + n].revents)
                 take_order(&runs[n], polled[2 + n].revents);
         if (polled[1].revents)
             reap();
-        if (polled[0].revents) {
-            struct run run;
-            if (take_request(&run, run_count < JK_RUNS))
-                runs[run_count++] = run;
-        }
+        struct run run;
+        if (polled[0].revents && take_request(&run, run_count < JK_RUNS))
+            runs[run_count++] = run;
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
         prepare_mark(PROC); /* an error comes again when it matters */
     }
+    for (;;)
+        SYS(exit_group, 1);
 }

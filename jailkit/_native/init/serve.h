@@ -19,18 +19,17 @@ struct run {
     uint32_t flags;
     int ended;
     uint64_t mark;
+    int namespace; /* whose number the mark is */
     struct area *area;
     const struct jk_request *memory; /* a request that came in a file */
     struct jk_report report;
 };
 
-static inline int failed_map(long at) {
-    return at < 0 && at > -4096;
-}
-
 /* Receive one request and start its program; 0 when there is none to keep, 1 when `run` is alive. */
 int take_request(struct run *run, int room);
 /* Make ready, while nobody waits, what the next program needs. */
 long prepare_mark(int proc);
+/* Keep it at a descriptor number of at least `from` as well; who calls closes the old one. */
+void move_mark(int from);
 /* Give back what a program needed for its start. It has ended, so it uses none of it. */
 void free_run(struct run *run);

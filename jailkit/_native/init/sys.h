@@ -6,7 +6,6 @@
 
 #include <asm/unistd.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
@@ -15,13 +14,11 @@
 #include <linux/sched.h>
 #include <linux/wait.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 
 #include "../abi.h"
 

@@ -9,7 +9,6 @@
 #include "jail.h"
 
 #include <signal.h>
-#include <time.h>
 
 struct entry {
     uint64_t inode, offset;
@@ -18,15 +17,21 @@ struct entry {
     char name[];
 };
 
+/* The inode number is a mark only as long as somebody holds the namespace: then it may come again. */
+int tree_hold(int proc, uint64_t *mark) {
+    struct stat info = {0};
+    int namespace = (int)SYS(openat, proc, "self/ns/cgroup", O_RDONLY | O_CLOEXEC, 0);
+    if (namespace >= 0)
+        SYS(fstat, namespace, &info);
+    *mark = info.st_ino;
+    return namespace;
+}
+
 static uint64_t mark_of(int proc, const char *pid) {
     char path[64];
     struct stat info;
     put_text(put_text(path, pid), "/ns/cgroup");
     return SYS(newfstatat, proc, path, &info, 0) < 0 ? 0 : info.st_ino;
-}
-
-uint64_t tree_mark(int proc) {
-    return mark_of(proc, "self");
 }
 
 static int to_pid(const char *name) {
