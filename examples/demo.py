@@ -197,7 +197,7 @@ def judge(
         verdict=verdict,
         reason=result.reason.name,
         returncode=result.returncode,
-        signal=result.signal.name if result.signal else None,
+        signal=result.signal_name,
         summary=str(result),
         cpu_seconds=round(result.usage.cpu, 3),
         wall_seconds=round(result.usage.wall, 3),
@@ -237,8 +237,7 @@ def complaints(rows: Sequence[Row], expected: Mapping[str, Any]) -> list[str]:
 
 def protections(isolation: Sequence[Protection]) -> str:
     """What protects the host from these programs; of what is weak or missing also why."""
-    enforced = {each.name: each.fact for each in isolation if each.state == "enforced"}
-    listed = [("tier", enforced.pop("tier")), ("enforced", ", ".join(enforced))]
+    listed = [("enforced", ", ".join(each.name for each in isolation if each.state == "enforced"))]
     for state in ("degraded", "absent"):
         listed += [(state, f"{each.name}: {each.fact}") for each in isolation if each.state == state]
     return "\n".join(

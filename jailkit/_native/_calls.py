@@ -243,15 +243,14 @@ class Run:
         """Collect stdout and stderr while talking, where they are pipes."""
         for number in (1, 2):
             stream = self._raw.stream[number]
-            if stream.fd >= 0:
+            if stream.fd >= 0 and self._kept[number] is None:
                 self._kept[number] = stream.buffer = _uninitialised("char[]", self._size)
                 stream.size = self._size
 
-    def allow(self, size: int) -> None:
-        """Come back at the latest when both outputs together may be over this many bytes."""
+    def allow(self, size: int | None) -> None:
+        """Come back at the latest when both outputs together may be over this many bytes; None: when a buffer is full."""
         for number in (1, 2):
-            stream = self._raw.stream[number]
-            stream.size = min(self._size, max(0, size) // 2 + 1)
+            self._raw.stream[number].size = self._size if size is None else min(self._size, size // 2 + 1)
 
     def talk(self, timeout: float | None) -> int:
         """Move bytes until something is to be decided; return `Event` bits. `timeout` in seconds; None for ever."""

@@ -76,7 +76,7 @@ class Conversation:
                 return False
             wake = min(until, self._escalate, self.deadline if self.verdict is None else math.inf)
             if self.captured.bound != math.inf:
-                self.run.allow(int(self.captured.bound) - self.captured.size)
+                self.run.allow(None if self.captured.full else int(self.captured.bound) - self.captured.size)
             events = self.run.talk(None if wake == math.inf else wake - now)
             for index in (0, 1):
                 self.captured.add(index, self.run.take(index + 1))

@@ -156,6 +156,8 @@ def files() -> None:
             jail.get("/tmp/file")
 
 
+# An exception in a callback of a weak reference or in a destructor is printed by Python and goes no further.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("use", [once, live, popen, files])
 def test_an_interrupt_anywhere_leaves_nothing(use: Callable[[], None]) -> None:
     """KeyboardInterrupt at a hundred different moments: no program, no jail, no descriptor."""

@@ -32,6 +32,7 @@ REASONS = {
     "does_not_compile.c": {"EXITED"},
     "uncaught_exception.py": {"EXITED"},
     "null_pointer.c": {"SIGNALED"},
+    "realtime_signal.py": {"SIGNALED"},
     "endless_loop.c": {"CPU_TIME", "WALL_TIME"},
     "sleeper.py": {"WALL_TIME"},
     "ignores_signals.c": {"WALL_TIME"},

@@ -202,7 +202,7 @@ WRONG = [
     (["--rw-bind", "/a:/b:ro"], "--rw-bind", "noexec"),
     (["--bind", "/a:/x", "--tmpfs", "/x"], "--tmpfs", "each target once"),
     (["--tmpfs", "/t:size=big"], "--tmpfs", "big"),
-    (["--tmpfs", "/t:sise=1"], "--tmpfs", "size=SIZE"),
+    (["--tmpfs", "/t:sizze=1"], "--tmpfs", "size=SIZE"),
     (["--tmpfs", "/t:mode=999"], "--tmpfs", "octal"),
     (["--tmpfs", "/"], "--tmpfs", "root="),
     (["--proc", "proc"], "--proc", "absolute"),
