@@ -248,7 +248,7 @@ class Run:
                 stream.size = self._size
 
     def allow(self, size: int | None) -> None:
-        """Come back at the latest when both outputs together may be over this many bytes; None: when a buffer is full."""
+        """Come back when both outputs together may be over this many bytes; with None, when a buffer is full."""
         for number in (1, 2):
             self._raw.stream[number].size = self._size if size is None else min(self._size, size // 2 + 1)
 

@@ -80,7 +80,6 @@ with Jail(level=Level.JAIL, mounts=[Bind(sys.argv[1], "/data", writable=True)]) 
     print(jail.run(show, text=True).check().stdout)
     print(jail.run(["id", "-u"], user=User(33), text=True).check().stdout)
     print(jail.run(["id", "-G"], user=User(33, 34, groups=(35,)), text=True).check().stdout)
-    print("tier", *[p.state for p in jail.isolation if p.name == "tier"])
 with Jail(mounts=[Bind(sys.argv[1], "/data", writable=True)]) as jail:
     jail.run(["touch", "/data/sandboxed"]).check()
 """
