@@ -35,7 +35,7 @@ NEEDS_CGROUPS = ("memory", "swap", "cpus")
 
 def root_host(**fields: Any) -> Host:
     """Root of a machine, with ids to share out."""
-    return Host(**{"uid": 0, "gid": 0, "kernel": (6, 1), "id_area": AREA, **fields})
+    return Host(**{"uid": 0, "gid": 0, "is_root": True, "kernel": (6, 1), "id_area": AREA, **fields})
 
 
 def user_host(**fields: Any) -> Host:
@@ -96,7 +96,8 @@ def _users(draw: st.DrawFn) -> User | None:
 def drawn_pairs(draw: st.DrawFn, /, **fixed: Any) -> tuple[JailSpec, Host]:
     """A spec and a host that can give what it asks for; a keyword fixes a field of the spec."""
     if "mounts" not in fixed:
-        binds = st.builds(Bind, HOST_PATHS, TARGETS, writable=st.booleans(), noexec=st.booleans())
+        switches = {name: st.booleans() for name in ("writable", "as_owner", "noexec")}
+        binds = st.builds(Bind, HOST_PATHS, TARGETS, **switches)
         extra = draw(st.lists(binds, max_size=2, unique_by=lambda bind: bind.target))
         taken = {bind.target for bind in extra}
         fixed["mounts"] = (*(mount for mount in draw(MOUNT_LISTS) if mount.target not in taken), *extra)
@@ -133,6 +134,7 @@ ONE_OF_EACH = (
     Dev("/second/dev"),
     Symlink("/link", "../data"),
     File("/answer", b"42\n", mode=0o400),
+    Bind("/srv/lent", "/lent", as_owner=True),
 )
 
 
@@ -222,13 +224,8 @@ class MountState:
 def attached(plan: Plan) -> Iterator[tuple[Step, MountState]]:
     """Yield every attach with the state of what is attached, followed through the steps."""
     state: dict[str | None, MountState] = {}
-    given: list[str | None] = []
     for step in steps_of(plan):
-        if step.op == "give":
-            given.append(step.at)
-        elif step.op == "take" and given[0] in state:
-            state[step.slot] = state[given.pop(0)]
-        elif step.op == "fsmount":
+        if step.op == "fsmount":
             state[step.slot] = MountState(recursive=False, top=set(named(step.value)), whole=set(named(step.value)))
         elif step.op == "open_tree":
             base = state.get(step.at)

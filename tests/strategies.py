@@ -102,7 +102,7 @@ MODES = st.integers(0, 0o1777)
 
 def mounts(targets: st.SearchStrategy[str] = TARGETS) -> st.SearchStrategy[Mount]:
     """Mounts of every kind, with targets from the given strategy."""
-    switches = {name: st.booleans() for name in ("writable", "noexec", "optional")}
+    switches = {name: st.booleans() for name in ("writable", "as_owner", "noexec", "optional")}
     return st.one_of(
         st.builds(Bind, HOST_PATHS, targets, **switches),
         st.builds(Tmpfs, targets, size=st.none() | SIZES, mode=st.integers(0, 0o7777)),

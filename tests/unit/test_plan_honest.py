@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 
+from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, explain, prepare
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
 from tests.plans import GRID, QUICK, named, pairs, root_host, steps_of, sub_host, user_host
@@ -151,11 +152,20 @@ def test_the_tier_is_the_hosts() -> None:
         assert f"tier {word}" in explain(plan)
 
 
-def test_root_without_ids_to_share_is_not_said_to_be_safe() -> None:
-    """In a one-id map of uid 0 the jail acts on files as the host's root, and RLIMIT_NPROC does not bind that user."""
-    plan = compile_plan(JailSpec(), user_host(uid=0, gid=0))
-    states = {name: item.state for name, item in listed(plan).items()}
-    assert "enforced" not in (states["users"], states["limit: processes"])
+@pytest.mark.parametrize("level", Level)
+def test_root_without_ids_to_share_is_not_said_to_be_safe(level: Level) -> None:
+    """In a one-id map of uid 0 the jail would act on files as the host's root, whom no RLIMIT_NPROC binds.
+
+    The root of a user namespace is an ordinary user of the host, with the same plan and the same protections.
+    """
+    with pytest.raises(UnsupportedError, match="a jail for root"):
+        compile_plan(JailSpec(level=level), user_host(uid=0, gid=0, is_root=True))
+    plans = [compile_plan(JailSpec(level=level), user_host(uid=uid, gid=uid)) for uid in (0, 501)]
+    assert plans[0].isolation == plans[1].isolation
+    assert [(plan.ids.source, plan.tier, plan.ids.uids[0][1]) for plan in plans] == [
+        ("one", "userns", 0),
+        ("one", "userns", 501),
+    ]
 
 
 def test_a_limit_that_the_host_lowers_is_listed_as_it_is() -> None:

@@ -80,7 +80,7 @@ def test_the_directory_of_the_caller_is_never_written_to(pair: tuple[JailSpec, H
     steps = steps_of(compile_plan(spec, host))
     for one in steps:
         if one.op in CREATES:
-            assert one.at in {"base", "root", "etc", "dev", "nodes", "proc"}, one
+            assert one.at in {"base", "root", "etc", "dev", "proc"}, one
             assert spec.writable != "yes" or one.at not in {"root", "etc"}, one
     if spec.root and spec.writable != "yes":
         (opened,) = where(steps, "open_tree", path=spec.root, slot="source")
@@ -141,10 +141,10 @@ def test_every_mount_is_nosuid_and_nodev(pair: tuple[JailSpec, Host]) -> None:
         # The nodes are in one file system, and whatever shows it shows them.
         devices |= {"dev"} | {one.slot for one in steps if one.op == "open_tree" and one.at == "dev"}
     for one, state in attached(compile_plan(*pair)):
-        if one.slot in verified:
-            continue  # one character device each: it has no set-id bit to honour
         assert "MOUNT_ATTR_NOSUID" in state.whole, one
-        assert "MOUNT_ATTR_NODEV" in state.whole or one.slot in devices, one
+        assert "MOUNT_ATTR_NODEV" in state.whole or one.slot in verified | devices, one
+        if one.slot in verified | {"pts", "proc"} or (one.slot == "dev" and pair[1].makes_nodes):
+            assert "MOUNT_ATTR_NOEXEC" in state.whole, one
 
 
 @QUICK
@@ -218,10 +218,10 @@ def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
     sizes: dict[str | None, float] = {one.slot: math.inf for one in steps if (one.op, one.path) == ("fsopen", "tmpfs")}
     for one in steps:
         if one.op == "fsconfig" and one.path == "size":
-            sizes[one.slot] = int(one.text.replace(b"k", b"000"))
+            sizes[one.slot] = int(one.text.removesuffix(b"k")) * (1024 if one.text.endswith(b"k") else 1)
     expected: dict[str | None, float | None] = {"base.fs": spec.effective_limits.disk}
     if host.makes_nodes:
-        expected["nodes.fs"] = 64_000
+        expected["dev.fs"] = 64 * 1024
     for number, mount in enumerate(spec.mounts):
         if isinstance(mount, Tmpfs) and mount.size is not None:
             expected[f"tmpfs:{number}.fs"] = mount.size
@@ -235,6 +235,45 @@ def test_every_tmpfs_is_bounded(pair: tuple[JailSpec, Host]) -> None:
         assert set(ops[1:-2]) <= {"fsconfig", "fsconfig_flag"}
 
 
+@QUICK
+@given(pairs())
+def test_every_tmpfs_has_an_owner(pair: tuple[JailSpec, Host]) -> None:
+    """What the caller asked for belongs to the jail's user, as an option or by chown; what is behind it to PID 1."""
+    spec, host = pair
+    steps = steps_of(compile_plan(spec, host))
+    user = spec.effective_user
+    options: dict[str | None, dict[str, bytes]] = {}
+    for one in steps:
+        if one.op == "fsconfig":
+            options.setdefault(one.slot, {})[one.path] = one.text
+    assert options["base.fs"].keys() <= {"mode", "size", "nr_inodes"}
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, Tmpfs) and mount.size is not None:
+            assert options[f"tmpfs:{number}.fs"] == {
+                "mode": b"%o" % mount.mode,
+                "uid": b"%d" % user.uid,
+                "gid": b"%d" % user.gid,
+                "size": b"%d" % mount.size,
+                "nr_inodes": b"%d" % max(1024, mount.size // 8192),
+            }
+        elif isinstance(mount, Tmpfs | File):
+            op, name = ("file", f"files/{number}") if isinstance(mount, File) else ("mkdir", f"tmpfs-{number}")
+            (made,) = where(steps, op, at="base", path=name, value=mount.mode)
+            (owned,) = where(steps, "chown", at="base", path=name, value=user.uid, flags=user.gid)
+            (shown,) = where(steps, "open_tree", at="base", path=name)
+            assert made < owned < shown
+
+
+@QUICK
+@given(pairs())
+def test_a_file_stays_as_it_was_given(pair: tuple[JailSpec, Host]) -> None:
+    """It belongs to the jail's user, who could change its mode and then its contents: its mount is read-only."""
+    states = {one.slot: state for one, state in attached(compile_plan(*pair))}
+    for number, mount in enumerate(pair[0].mounts):
+        if isinstance(mount, File):
+            assert "MOUNT_ATTR_RDONLY" in states[f"file:{number}"].whole
+
+
 NODES = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
 
 
@@ -242,21 +281,26 @@ NODES = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom"
 def test_devices_are_what_they_are_called(pair: tuple[JailSpec, Host]) -> None:
     """Six nodes, made with the number that the kernel gives them or compared with it, where nobody can add to them."""
     steps = steps_of(compile_plan(*pair))
-    place = "nodes" if pair[1].makes_nodes else "dev"
+    (born,) = where(steps, "clone")
     for name, number in NODES.items():
         if pair[1].makes_nodes:
             # A character device that everybody may read and write.
-            assert len(where(steps, "mknod", at="nodes", path=name, value=number, flags=0o020666)) == 1
+            (made,) = where(steps, "mknod", at="dev", path=name, value=number, flags=0o020666)
+            assert where(steps, "fsmount", slot="dev")[0] < made < born
             continue
         slot = f"dev:{name}"
         (opened,) = where(steps, "open_tree", slot=slot, path=f"/dev/{name}")
         (check,) = where(steps, "check_device", slot=slot, value=number)
+        (closed,) = where(steps, "setattr", slot=slot)
+        assert set(named(steps[closed].value)) == {"MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC"}
         (attach,) = where(steps, "attach", slot=slot, at="dev", path=name)
-        assert opened < check < attach
+        assert opened < check < closed < attach
     assert len(where(steps, "check_device") + where(steps, "mknod")) == len(NODES)
-    (sealed,) = where(steps, "setattr", slot=place)
+    (sealed,) = where(steps, "setattr", slot="dev")
     assert named(steps[sealed].value) == ("MOUNT_ATTR_RDONLY",)
-    assert sealed > max(n for n, one in enumerate(steps) if one.at == place and one.op in CREATES)
+    assert sealed > max(n for n, one in enumerate(steps) if one.at == "dev" and one.op in CREATES)
+    # Made where devices can be opened: in the host's user namespace, before there is another.
+    assert (sealed < born) == pair[1].makes_nodes
 
 
 @pytest.mark.parametrize("pair", GRID[::7])
@@ -281,19 +325,36 @@ def test_a_view_below_a_bind_is_not_hidden_by_it(inner: Mount) -> None:
 
 
 @pytest.mark.parametrize(("root", "writable"), ROOTS)
-@pytest.mark.parametrize("below", [Symlink("/data/link", "x")])
-def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable: Writable, below: Mount) -> None:
-    """Below a bind, and in a root that is the caller's own, a link is refused: it would stay there."""
+def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable: Writable) -> None:
+    """Below an earlier bind, and in a root that is the caller's own, a link is refused: it would stay there.
+
+    A bind that comes later lies over the link.
+    """
     host = root_host(idmapped={"/srv/root", "/srv/data"})
-    for mounts in ([Bind("/srv/data", "/data", writable=True), below], [below, Bind("/srv/data", "/data")]):
-        with pytest.raises(UnsupportedError, match="Symlink"):
-            compile_plan(JailSpec(root, writable=writable, mounts=mounts), host)
-    spec = JailSpec(root, writable=writable, mounts=[below])
-    if writable == "yes":
-        with pytest.raises(UnsupportedError, match="Symlink"):
-            compile_plan(spec, host)
-    else:
-        assert where(steps_of(compile_plan(spec, host)), "symlink", at="root", path="data/link")
+    link, bind, other = Symlink("/data/link", "x"), Bind("/srv/data", "/data", writable=True), Bind("/srv/data", "/dat")
+    with pytest.raises(UnsupportedError, match="Symlink"):
+        compile_plan(JailSpec(root, writable=writable, mounts=[bind, link]), host)
+    orders: tuple[tuple[Mount, ...], ...] = ((link,), (link, bind), (link, other), (other, link))
+    for mounts in orders:
+        spec = JailSpec(root, writable=writable, mounts=mounts)
+        if writable == "yes":
+            with pytest.raises(UnsupportedError, match="Symlink"):
+                compile_plan(spec, host)
+            continue
+        steps = steps_of(compile_plan(spec, host))
+        (made,) = where(steps, "symlink", at="root", path="data/link")
+        assert [n for n in where(steps, "attach", path="data") if n < made] == []
+
+
+@pytest.mark.parametrize("inner", [File("/data/in/x", b""), Tmpfs("/data/in/x"), Bind("/srv/other", "/data/in/x")])
+def test_only_an_earlier_bind_has_to_hold_the_mount_point(inner: Mount) -> None:
+    """Below a bind that is there already nothing is made; below one that comes later, all of the way is."""
+    bind = Bind("/srv/data", "/data", writable=True)
+    for mounts, expected in (([bind, inner], 0), ([inner, bind], 1), ([inner], 1)):
+        steps = steps_of(compile_plan(JailSpec(mounts=mounts), user_host()))
+        assert len(where(steps, "mkdir", at="root", path="data/in")) == expected
+        assert len(where(steps, "target", at="root", path="data/in/x")) == expected
+        assert len(where(steps, "attach", at="root", path="data/in/x")) == 1
 
 
 def test_a_home_that_is_the_root_is_not_mounted_over_it() -> None:

@@ -14,9 +14,13 @@ from tests.plans import FILLS, GRID, QUICK, named, pairs, root_host, steps_of, u
 
 OPS = set(_TEMPLATES)
 MAPS = {"idmap", "proc_write", "newidmap"}
-BESIDE = {"release", "join", "unshare", "socket", "loopback", "open_namespace", "give"}
-# What makes the nodes of /dev, for PID 1 to take.
+# What makes the nodes of /dev, for PID 1 to inherit.
 NODES = {"fsopen", "fsconfig", "fsconfig_create", "fsmount", "mknod", "symlink", "mkdir", "setattr"}
+# From the last map on. An ordinary user may join PID 1 only until it closes itself, which it does once released.
+BESIDE = {
+    False: ["join", "release", "unshare", "socket", "loopback", "open_namespace", "give"],
+    "host": ["release"],
+}
 # What `path` is, where it is not a path.
 NAMES = {"fsopen", "fsconfig", "fsconfig_flag", "idmap", "proc_write"}
 
@@ -102,21 +106,22 @@ def test_no_path_leaves_its_root(pair: tuple[JailSpec, Host]) -> None:
 @QUICK
 @given(pairs())
 def test_phases_hold_what_they_may(pair: tuple[JailSpec, Host]) -> None:
-    """Sources, PID 1, its ids, and what is made beside it: nothing else is done with the rights of the caller."""
+    """Sources, nodes, PID 1, its ids, what is made beside it: nothing else is done with the rights of the caller."""
     spec, host = pair
     plan = compile_plan(spec, host)
     ops = [one.op for one in plan.host_steps]
-    assert set(ops) <= {"open_tree", "userns", "setattr", "clone"} | MAPS | BESIDE | NODES
     assert ops.count("clone") == 1
     born = ops.index("clone")
-    assert set(ops[:born]) <= {"open_tree", "userns", "setattr"}
-    assert {"clone", "userns", "unshare", "join"} & {one.op for one in plan.jail_steps} == set()
+    nodes = [n for n, one in enumerate(plan.host_steps) if {one.slot, one.at} & {"dev", "dev.fs"}]
+    first_node = nodes[0] if host.makes_nodes else born
+    assert nodes == list(range(first_node, born)), "with the caller's rights, after all sources, before PID 1"
+    assert {ops[n] for n in nodes} == (NODES if host.makes_nodes else set())
+    assert set(ops[:first_node]) <= {"open_tree", "userns", "setattr"}
+    assert {"clone", "userns", "unshare", "join", "release", "mknod"} & {one.op for one in plan.jail_steps} == set()
     # PID 1 has its ids before anything else is done, and before it may begin.
     last_map = max(number for number, op in enumerate(ops) if op in MAPS)
     assert set(ops[born + 1 : last_map + 1]) <= MAPS
-    assert ops[last_map + 1] == "release"
-    assert NODES & set(ops[last_map:]) == (NODES if host.makes_nodes else set())
-    assert {one.at or one.slot for one in plan.host_steps[last_map:] if one.op in NODES} <= {"nodes", "nodes.fs"}
+    assert ops[last_map + 1 :] == BESIDE[spec.net]
     assert MAPS & {one.op for one in plan.jail_steps} == set()
     sources = {m.source for m in spec.mounts if isinstance(m, Bind)} | ({spec.root} if spec.root else set())
     opened = {one.path for one in plan.host_steps if one.op == "open_tree"}
@@ -131,7 +136,7 @@ def test_what_is_given_is_taken(pair: tuple[JailSpec, Host]) -> None:
     plan = compile_plan(*pair)
     given_ = [one.at for one in plan.host_steps if one.op == "give"]
     taken = [one.slot for one in plan.jail_steps if one.op == "take"]
-    assert [{"nodes": "dev"}.get(slot or "", slot) for slot in given_] == taken
+    assert given_ == taken == (["net"] if pair[0].net is False else [])
 
 
 @QUICK

@@ -23,6 +23,12 @@ PT_INTERP = 3
 PT_GNU_STACK = 0x6474E551
 
 
+def distribution() -> importlib.metadata.Distribution:
+    """Return jailkit as it was installed: with a list of its files, which an ``egg-info`` of a build has not."""
+    (installed,) = (one for one in importlib.metadata.distributions(name="jailkit") if one.read_text("RECORD"))
+    return installed
+
+
 def targets() -> set[str]:
     """Return the names of the Makefile's targets."""
     return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
@@ -68,7 +74,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_the_version_is_in_one_place() -> None:
     """pyproject.toml holds it; the installed package repeats that, and no source file does."""
     version = METADATA["project"]["version"]
-    assert importlib.metadata.version("jailkit") == version
+    assert distribution().version == version
     code = Path(SOURCE or ROOT) / "jailkit"
     files = [path for path in code.rglob("*") if path.suffix in {".py", ".c", ".h"}]
     assert [path for path in [*files, ROOT / "docs" / "conf.py"] if version in path.read_text()] == []
@@ -76,7 +82,7 @@ def test_the_version_is_in_one_place() -> None:
 
 def test_run_time_dependencies_are_two() -> None:
     """Cffi and attrs, nothing else; extras and groups are not run time."""
-    required = importlib.metadata.requires("jailkit") or []
+    required = distribution().requires or []
     plain = {re.split(r"[^\w-]", line)[0] for line in required if "extra ==" not in line}
     assert plain == {"attrs", "cffi"}
 
@@ -93,7 +99,8 @@ def test_changelog_fragments_are_well_named() -> None:
 
 def test_build_inputs_are_not_installed() -> None:
     """C sources and the build script are of no use at run time."""
-    files = importlib.metadata.files("jailkit") or []
+    files = distribution().files or []
+    assert files
     assert [str(file) for file in files if file.suffix in {".c", ".h"} or file.name == "_build.py"] == []
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from jailkit import _native
 from jailkit._errors import CommandNotExecutable, CommandNotFound, LaunchError
-from jailkit._native import Report, ReportKind
+from jailkit._native import Event, Report, ReportKind
 from jailkit.plan import Protection, compile_plan, prepare
 from jailkit.process import ExitReason, Result
 from jailkit.process.failure import launch_error
-from jailkit.process.talk import Captured
+from jailkit.process.talk import Captured, Conversation
 from jailkit.process.verdict import judge
 from jailkit.spec import Command, JailSpec
 from tests.plans import user_host
@@ -176,6 +176,59 @@ def test_head_and_tail_are_of_the_same_stream() -> None:
     captured.add(0, b"abcdefghijkl")
     captured.add(1, b"MNOP")
     assert (captured.contents(0), captured.contents(1)) == (b"abcjkl", b"MP")
+
+
+class Ended:
+    """As much of a `Run` as a conversation needs: it has ended at once, with these outputs and no answer to orders."""
+
+    def __init__(self, *outputs: bytes, event: int = Event.REPORT) -> None:
+        self.report = report(exited(0)) if event == Event.REPORT else None
+        self.orders: list[int | None] = []
+        self._event = event
+        self._outputs = outputs
+
+    def allow(self, size: int) -> None:
+        """Take note of nothing."""
+
+    def talk(self, timeout: float | None) -> int:
+        """Return the end."""
+        assert timeout is None or timeout > 0
+        return self._event
+
+    def take(self, number: int) -> bytes:
+        """Return all of an output."""
+        return self._outputs[number - 1]
+
+    def order(self, number: int | None) -> None:
+        """Remember an order."""
+        self.orders.append(number)
+
+
+def talked(run: Ended, bound: float, said: ExitReason | None = None) -> Conversation:
+    """Return the conversation with such a program, at its end."""
+    talk = Conversation(run=run, captured=Captured(bound), deadline=math.inf, kill_jail=lambda: None, verdict=said)  # type: ignore[arg-type]
+    assert talk.advance()
+    return talk
+
+
+@pytest.mark.parametrize("event", [Event.REPORT, Event.LOST])
+@pytest.mark.parametrize("outputs", [(b"abc", b""), (b"", b"abc"), (b"ab", b"c")])
+def test_over_the_bound_is_over_the_bound_even_at_the_end(outputs: tuple[bytes, bytes], event: int) -> None:
+    """A program that ended by itself before it could be killed wrote too much all the same; exactly all is not."""
+    for bound, expected in ((2, ExitReason.OUTPUT), (3, None), (math.inf, None)):
+        run = Ended(*outputs, event=event)
+        talk = talked(run, bound)
+        assert talk.verdict is expected
+        result = verdict(talk.report, talk.verdict, captured=talk.captured)
+        assert result.truncated == (expected is ExitReason.OUTPUT)
+        assert result.ok == (expected is None and event == Event.REPORT)
+        assert run.orders == [], "there is nobody left to kill"
+
+
+@pytest.mark.parametrize("said", [ExitReason.WALL_TIME, ExitReason.KILLED])
+def test_the_first_thing_that_the_host_did_stays_the_reason(said: ExitReason) -> None:
+    """What it wrote until it was dead does not change why it was killed."""
+    assert talked(Ended(b"abc", b""), 2, said).verdict is said
 
 
 # --- a program that never started -----------------------------------------------------------------------------------
