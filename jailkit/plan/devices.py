@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from jailkit.plan.facts import Host
 from jailkit.plan.root import ROOT, clone_of_base
 from jailkit.plan.steps import Step, file_system, step, way_to
-from jailkit.spec import Dev, JailSpec, Level, Proc
+from jailkit.spec import JailSpec, Level
 
-__all__ = ["dev", "nodes", "proc", "view"]
+__all__ = ["dev", "nodes", "proc"]
 
 # Minor and major numbers as fixed by the kernel's devices.txt.
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -111,13 +111,3 @@ def _mount_point(spec: JailSpec, slot: str, target: str) -> Iterator[Step]:
         yield from way_to(target[1:], at=ROOT)
         yield step("target", "a mount point", slot=slot, at=ROOT, path=target[1:])
     yield step("attach", f"{target} of the jail", slot=slot, at=ROOT, path=target[1:])
-
-
-def view(spec: JailSpec, mount: Proc | Dev, slot: str) -> Iterator[Step]:
-    """Show /proc or /dev at another place as well."""
-    source = "proc" if isinstance(mount, Proc) else "dev"
-    if mount.target == f"/{source}":
-        return
-    flags = ("OPEN_TREE_CLONE", "AT_EMPTY_PATH", "AT_RECURSIVE")
-    yield step("open_tree", f"the same /{source} once more", slot=slot, at=source, flags=flags)
-    yield from _mount_point(spec, slot, mount.target)

@@ -70,15 +70,15 @@ def choose_ids(spec: JailSpec, host: Host) -> Ids:
     if host.id_area:
         whole: tuple[Extent, ...] = ((0, 0, host.id_area.slice, True),)
         ids = Ids(uids=whole, gids=whole, setgroups=True, pid1=0, source="slice")
-    elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
-        # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
-        ids = _with_sub_ids(user.uid, user.gid, host, host.sub_ids)
     elif host.is_root:
         raise UnsupportedError(
             "a jail for root",
             "this process has uid 0 but may not map other ids: the jail's user would be the host's root",
             "give it CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN, or run as an ordinary user",
         )
+    elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
+        # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
+        ids = _with_sub_ids(user.uid, user.gid, host, host.sub_ids)
     else:
         ids = Ids(
             uids=((user.uid, host.uid, 1, False),),

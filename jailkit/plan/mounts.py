@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jailkit._errors import UnsupportedError
-from jailkit.plan.devices import view
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import OWNER, id_map
 from jailkit.plan.root import CLOSED, ROOT, clone_of_base
 from jailkit.plan.steps import Step, file_system, step, way_to
-from jailkit.spec import Bind, File, JailSpec, Mount, Symlink, Tmpfs
+from jailkit.spec import Bind, Dev, File, JailSpec, Mount, Proc, Symlink, Tmpfs
 
 __all__ = ["attach_mounts", "open_binds"]
 
@@ -67,7 +66,7 @@ def attach_mounts(spec: JailSpec) -> Iterator[Step]:
         elif isinstance(mount, Symlink):
             yield from _symlink(spec, mount)
         else:
-            yield from view(spec, mount, f"view:{number}")
+            yield from _view(spec, mount, f"view:{number}")
 
 
 def _file(spec: JailSpec, mount: File, name: str, slot: str) -> Iterator[Step]:
@@ -90,6 +89,15 @@ def _tmpfs(spec: JailSpec, mount: Tmpfs, slot: str) -> Iterator[Step]:
         owner = (("mode", f"{mount.mode:o}"), ("uid", str(user.uid)), ("gid", str(user.gid)))
         options = (*owner, ("size", str(mount.size)), ("nr_inodes", str(max(1024, mount.size // 8192))))
         yield from file_system("tmpfs", why, slot=slot, options=options, attributes=CLOSED)
+    yield from _attach(spec, mount, slot, why)
+
+
+def _view(spec: JailSpec, mount: Proc | Dev, slot: str) -> Iterator[Step]:
+    source = "proc" if isinstance(mount, Proc) else "dev"
+    if mount.target == f"/{source}":
+        return  # it is there anyhow
+    why = f"the same /{source} once more"
+    yield step("open_tree", why, slot=slot, at=source, flags=("OPEN_TREE_CLONE", "AT_EMPTY_PATH", "AT_RECURSIVE"))
     yield from _attach(spec, mount, slot, why)
 
 

@@ -34,7 +34,7 @@ class ExitReason(enum.Enum):
     MEMORY = "memory"
     """It used up `Limits.memory`. Not given by this version, which has no control groups."""
     OUTPUT = "output"
-    """It wrote more than `Limits.output` bytes to stdout and stderr, and was killed."""
+    """It wrote more than `Limits.output` bytes to stdout and stderr, and was killed, unless it had ended by then."""
     DISK = "disk"
     """It used up `Limits.disk`. Not given by this version: the program sees ENOSPC and ends as it likes."""
     KILLED = "killed"

@@ -346,7 +346,16 @@ def test_no_link_is_made_in_a_directory_of_the_caller(root: str | None, writable
         assert [n for n in where(steps, "attach", path="data") if n < made] == []
 
 
-@pytest.mark.parametrize("inner", [File("/data/in/x", b""), Tmpfs("/data/in/x"), Bind("/srv/other", "/data/in/x")])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        File("/data/in/x", b""),
+        Tmpfs("/data/in/x"),
+        Bind("/srv/other", "/data/in/x"),
+        Proc("/data/in/x"),
+        Dev("/data/in/x"),
+    ],
+)
 def test_only_an_earlier_bind_has_to_hold_the_mount_point(inner: Mount) -> None:
     """Below a bind that is there already nothing is made; below one that comes later, all of the way is."""
     bind = Bind("/srv/data", "/data", writable=True)

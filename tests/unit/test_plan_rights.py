@@ -240,6 +240,14 @@ def refusal(spec: JailSpec, host: Host) -> UnsupportedError:
 
 _SMALL = SubIds(**{**attrs.asdict(SUB_IDS), "uid_count": 10, "gid_count": 10})
 REFUSED: dict[str, tuple[dict[str, Any], Host, str]] = {
+    **{
+        f"root with a range as {level.name}": (
+            {"level": level},
+            sub_host(uid=0, gid=0, is_root=True),
+            "a jail for root",
+        )
+        for level in Level
+    },
     "net": ({"net": True}, root_host(), "net=True"),
     "seccomp": ({"seccomp": True}, root_host(), "seccomp=True"),
     "landlock": ({"landlock": True}, user_host(), "landlock=True"),
