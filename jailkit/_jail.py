@@ -156,6 +156,7 @@ class Jail:
         live = launch(self._made)
         _live_jails.add(live)
         try:
+            live.start()
             live.wait_ready()
         except StartFailed as failed:
             raise explained(self._made, failed) from failed.__cause__

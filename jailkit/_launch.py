@@ -119,18 +119,9 @@ _same_program = functools.lru_cache(maxsize=256, typed=True)(_program)
 
 
 def launch(made: Blueprint) -> LiveJail:
-    """Start a jail. It may not be ready yet: whoever uses it first learns whether a step has failed.
-
-    Raises:
-        LaunchError: ``jailkit-init`` could not be started.
-    """
+    """Return a jail that is ready to be started."""
     area = made.host.id_area if made.plan.needs_id_slice else None
-    live = LiveJail()
-    try:
-        live.start(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None)
-    except StartFailed as failed:
-        raise explained(made, failed) from failed.__cause__
-    return live
+    return LiveJail(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None)
 
 
 def explained(made: Blueprint, failed: StartFailed) -> LaunchError:

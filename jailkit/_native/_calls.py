@@ -16,6 +16,7 @@ __all__ = [
     "PIPE",
     "SAME",
     "Event",
+    "First",
     "Ids",
     "Jail",
     "Report",
@@ -134,16 +135,29 @@ class Ids(NamedTuple):
     slices: int
 
 
+class First(NamedTuple):
+    """The first program of a jail, asked for together with the jail."""
+
+    run: Run
+    request: bytes
+    stdio: tuple[int, int, int]
+
+
 class Jail:
     """One started jail: a control socket and two child processes. Owns them from the moment they exist."""
 
     def __init__(self) -> None:
         self._raw = ffi.new("struct jk_jail *", [_NO_FD] * 4)
 
-    def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
+    def start(self, init: bytes, plan: bytes, ids: Ids | None, first: First | None = None) -> None:
         """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
         area = (*(ids or (0, 0, 0)), int.from_bytes(os.urandom(2), "little"))
-        _checked(lib.jk_start(self._raw, init, ffi.from_buffer(plan), len(plan), ffi.new("struct jk_ids *", area)))
+        request = ffi.from_buffer(first.request) if first else ffi.NULL
+        size, stdio = (len(first.request), first.stdio) if first else (0, ffi.NULL)
+        run = first.run.raw if first else ffi.NULL
+        ids_raw = ffi.new("struct jk_ids *", area)
+        plan_raw = ffi.from_buffer(plan)
+        _checked(lib.jk_start(self._raw, init, plan_raw, len(plan), ids_raw, run, request, size, stdio))
 
     @property
     def ctl(self) -> int:
@@ -205,6 +219,11 @@ class Run:
     def submit(self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool) -> None:
         """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
         _checked(lib.jk_submit(self._raw, ctl, ffi.from_buffer(request), len(request), stdio, watched))
+
+    @property
+    def raw(self) -> Any:
+        """The ``struct jk_run``, for `Jail.start`."""
+        return self._raw
 
     def wait_exec(self) -> bool:
         """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone.

@@ -34,6 +34,13 @@ def _encoded(program: Any, null: tuple[bool, bool, bool], merge: bool) -> bytes:
 _SMALL = 4096
 
 
+def _request(program: RequestLike, stdio: tuple[int, int, int]) -> bytes:
+    null = (stdio[0] == _native.NULL, stdio[1] == _native.NULL, stdio[2] == _native.NULL)
+    # What is asked for again and again is encoded once; what is large is not worth the memory.
+    encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
+    return bytes(encode(program, null, stdio[2] == _native.SAME))
+
+
 class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows the plan, turns it into a LaunchError
     """A jail was not born. `report` says where, or is None where nobody said anything."""
 
@@ -48,22 +55,33 @@ class LiveJail:
 
     _ended = True  # until there is something to end: an exception may come at any point of __init__
 
-    def __init__(self) -> None:
+    def __init__(self, plan: bytes, ids: _native.Ids | None) -> None:
+        """Hold what a start needs; with `ids`, the jail claims a slice of host ids for as long as its PID 1 lives."""
+        self._plan = plan
+        self._ids = ids
         self._jail = _native.Jail()
         self._lock = threading.RLock()
         self._ready = False
         self._ended = False
 
-    def start(self, plan: bytes, ids: _native.Ids | None) -> None:
-        """Start ``jailkit-init``; with `ids`, claim a slice of host ids that lasts as long as its PID 1.
+    def start(self, first: _native.First | None = None) -> None:
+        """Start ``jailkit-init``.
 
         Raises:
             StartFailed: It could not be started.
         """
         try:
-            self._jail.start(os.fsencode(_native.INIT_PATH), plan, ids)
+            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first)
         except OSError as error:
             raise StartFailed(None, error.errno or errno.EIO) from error
+
+    def start_with(self, run: _native.Run, program: RequestLike, stdio: tuple[int, int, int]) -> None:
+        """Start, and have `program` run as soon as the jail is there.
+
+        Raises:
+            StartFailed: ``jailkit-init`` could not be started. Whether the jail is born, `wait_ready` knows.
+        """
+        self.start(_native.First(run, _request(program, stdio), stdio))
 
     @property
     def pid(self) -> int:
@@ -112,10 +130,7 @@ class LiveJail:
             StartFailed: The jail was not born.
             ClosedError: It is closed, or its PID 1 is gone.
         """
-        null = (stdio[0] == _native.NULL, stdio[1] == _native.NULL, stdio[2] == _native.NULL)
-        # What is asked for again and again is encoded once; what is large is not worth the memory.
-        encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
-        request = encode(program, null, stdio[2] == _native.SAME)
+        request = _request(program, stdio)
         # Locked, because another thread may end the jail, and the number of its socket be somebody else's by then.
         with self._lock:
             if self._ended:

@@ -31,7 +31,7 @@ def run_program(
     """Run a program to its end.
 
     Args:
-        live: The jail.
+        live: The jail; it is started here for a program that it is to end with.
         program: What to run.
         streams: stdin, stdout and stderr.
         data: What to write to stdin when that is a pipe.
@@ -44,16 +44,21 @@ def run_program(
         ClosedError: The jail is closed, or has ended.
     """
     began = time.monotonic()
+    alone = "JK_RUN_ALONE" in program.flags
     run = _native.Run()
     talk = Conversation(
         run=run,
         captured=Captured(program.output),
         deadline=began + program.wall_seconds,
         kill_jail=live.kill,
-        patience=_ALONE_SECONDS if "JK_RUN_ALONE" in program.flags else KILL_SECONDS,
+        patience=_ALONE_SECONDS if alone else KILL_SECONDS,
     )
     try:
-        live.submit(run, program, descriptors(*streams), watched=False)
+        stdio = descriptors(*streams)
+        if alone:
+            live.start_with(run, program, stdio)
+        else:
+            live.submit(run, program, stdio, watched=False)
         run.feed(data or b"")
         run.listen()
         talk.advance()

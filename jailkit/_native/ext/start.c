@@ -63,15 +63,16 @@ static int64_t claim(int sock, const struct jk_ids *ids) {
     return ids->count ? -EADDRINUSE : 0;
 }
 
-int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids) {
-    int pair[2] = {-1, -1};
-    int file = jk_memory_file(plan, size);
-    int error = file < 0 ? file : 0;
+int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
+             struct jk_run *run, const char *request, uint64_t request_size, const int *stdio) {
+    int pair[2] = {-1, -1}, file = jk_memory_file(plan, size), error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
     jail->ctl = pair[0];
     int64_t base = error ? error : claim(pair[1], ids);
-    error = base < 0 ? (int)base : start_init(jail, init, (uint32_t)base, pair[1], file);
+    error = base < 0 ? (int)base : run ? jk_submit(run, jail->ctl, request, request_size, stdio, 0) : 0;
+    if (!error)
+        error = start_init(jail, init, (uint32_t)base, pair[1], file);
     close_fd(&pair[1]);
     close_fd(&file);
     if (error)
@@ -102,13 +103,12 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
     close_fd(&jail->ctl); /* from here on PID 1 ends by itself, and if it cannot, by this: */
     if (jail->pidfd >= 0) {
         struct pollfd dead = {jail->pidfd, POLLIN, 0};
-        siginfo_t how;
         syscall(SYS_pidfd_send_signal, jail->pidfd, SIGKILL, NULL, 0);
         while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
             ;
         if (polled >
             0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
-            waitid(P_PIDFD, (id_t)jail->pidfd, &how, WEXITED);
+            waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);
         close_fd(&jail->pidfd);
     }
     if (jail->starter > 0) { /* it has ended long ago, unless a file system hangs; not reaped, so the pid is its own */
