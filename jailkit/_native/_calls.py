@@ -212,8 +212,9 @@ class Run:
         ffi.memmove(raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
         self._raw = ffi.gc(raw, lib.jk_close)
         self._size = buffer_size
-        # One thread may send an order while another closes: then the number may be somebody else's.
-        self._lock = threading.Lock()
+        # One thread may send an order while another closes: then the number may be somebody else's. Re-entrant, because
+        # a signal handler of the host program may send an order in the middle of another.
+        self._lock = threading.RLock()
         self._kept: list[Any] = [None] * 3
 
     def submit(self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool) -> None:

@@ -220,3 +220,22 @@ def test_stdin_that_nobody_reads(sandbox: Jail) -> None:
         assert process.communicate(b"x" * 1_000_000, timeout=BOUND) == (b"", b"")
     with sandbox.popen(["sh", "-c", "exec <&-; echo ok"], stdin=jailkit.PIPE) as process:
         assert process.communicate(b"x" * 1_000_000, timeout=BOUND)[0] == b"ok\n"
+
+
+def test_a_signal_handler_may_kill_in_the_middle_of_anything() -> None:
+    """Also in the middle of an order to the same program: the handler runs in the thread that holds its lock."""
+    with Jail() as jail, jail.popen(["sleep", "60"]) as process:
+
+        def handler(number: int, frame: object) -> None:
+            del number, frame
+            process.kill()
+
+        previous = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0005)
+            for _ in range(3000):
+                process.send_signal(signal.SIGCONT)
+            assert process.wait(BOUND) == -signal.SIGKILL
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
