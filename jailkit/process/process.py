@@ -155,7 +155,7 @@ class Process:
                     self._run.lend(number, file.fileno())
             self._run.listen()
         self._advance(timeout)
-        return self._contents()
+        return self._talk.captured.outputs(text=self._text)
 
     def _hand_over_stdin(self, data: bytes | str | None) -> None:
         assert self.stdin is not None  # noqa: S101 - the caller has looked
@@ -165,10 +165,6 @@ class Process:
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
         self._run.feed(data.encode() if isinstance(data, str) else data or b"")
-
-    def _contents(self) -> tuple[Any, Any]:
-        parts = (self._talk.captured.contents(0), self._talk.captured.contents(1))
-        return (parts[0].decode(errors="replace"), parts[1].decode(errors="replace")) if self._text else parts
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -43,6 +44,11 @@ class Captured:
             return data
         room = int(self.bound) * len(data) // self.size  # each stream its share of the bound
         return data[: room - room // 2] + data[len(data) - room // 2 :]
+
+    def outputs(self, *, text: bool) -> tuple[Any, Any]:
+        """Return stdout and stderr, as bytes or as str (UTF-8, undecodable bytes as U+FFFD)."""
+        stdout, stderr = self.contents(0), self.contents(1)
+        return (stdout.decode(errors="replace"), stderr.decode(errors="replace")) if text else (stdout, stderr)
 
 
 @attrs.define

@@ -32,15 +32,13 @@ def judge(
     """Decide how a program ended. Without a report, PID 1 was killed, and the program with it."""
     returncode = os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
     used = (report.user_us + report.system_us) / 1e6 if report else 0.0
-    output: tuple[Any, Any] = (captured.contents(0), captured.contents(1))
-    if text:
-        output = (output[0].decode(errors="replace"), output[1].decode(errors="replace"))
+    stdout, stderr = captured.outputs(text=text)
     return Result(
         argv=program.argv,
         returncode=returncode,
         reason=host_verdict or _own_end(report, returncode, used, program.cpu_seconds),
-        stdout=output[0],
-        stderr=output[1],
+        stdout=stdout,
+        stderr=stderr,
         truncated=captured.full,
         usage=Usage(
             cpu_user=report.user_us / 1e6 if report else 0.0,
