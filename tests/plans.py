@@ -31,6 +31,16 @@ SUB_IDS = SubIds(
     newgidmap="/usr/bin/newgidmap",
 )
 NEEDS_CGROUPS = ("memory", "swap", "cpus")
+# Which setrlimit(2) resource stands for which field of Limits: said here anew, not read from what is tested.
+RLIMITS = {
+    "cpu_seconds": "RLIMIT_CPU",
+    "processes": "RLIMIT_NPROC",
+    "open_files": "RLIMIT_NOFILE",
+    "file_size": "RLIMIT_FSIZE",
+    "stack": "RLIMIT_STACK",
+    "core": "RLIMIT_CORE",
+    "address_space": "RLIMIT_AS",
+}
 
 
 def root_host(**fields: Any) -> Host:

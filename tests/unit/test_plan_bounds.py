@@ -13,19 +13,10 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, compile_plan, prepare
 from jailkit.plan.bounds import bounds, refuse_unsupported_limits
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
-from tests.plans import NEEDS_CGROUPS, TIERS, root_host, user_host, without_cgroups
+from tests.plans import NEEDS_CGROUPS, RLIMITS, TIERS, root_host, user_host, without_cgroups
 from tests.strategies import LEVELS, LIMITS
 
-FIELDS = {
-    "cpu_seconds": "RLIMIT_CPU",
-    "processes": "RLIMIT_NPROC",
-    "open_files": "RLIMIT_NOFILE",
-    "file_size": "RLIMIT_FSIZE",
-    "stack": "RLIMIT_STACK",
-    "core": "RLIMIT_CORE",
-    "address_space": "RLIMIT_AS",
-}
-HARD = st.fixed_dictionaries({}, optional={name: st.just(-1) | st.integers(2, 2**20) for name in FIELDS.values()})
+HARD = st.fixed_dictionaries({}, optional={name: st.just(-1) | st.integers(2, 2**20) for name in RLIMITS.values()})
 SOURCES = st.sampled_from(["slice", "subid", "one"])
 
 
@@ -48,16 +39,16 @@ def test_no_limit_is_above_a_hard_one(own: Limits, jail: Limits, level: Level, i
         asked = getattr(own.over(jail), field)
         # Only what somebody asked for by name is refused, and only where there is less.
         assert asked is not None
-        assert math.ceil(asked) + (field == "processes" and ids == "one") > most[FIELDS[field]] >= 0
+        assert math.ceil(asked) + (field == "processes" and ids == "one") > most[RLIMITS[field]] >= 0
         return
     wanted = own.over(jail).over(Limits.default(level))
     found = {name: (soft, hard) for name, soft, hard in made.rlimits}
     assert len(found) == len(made.rlimits)
-    assert made.in_force.keys() == {field for field in FIELDS if getattr(wanted, field) != UNLIMITED}
-    assert found.keys() == {FIELDS[field] for field in made.in_force}
+    assert made.in_force.keys() == {field for field in RLIMITS if getattr(wanted, field) != UNLIMITED}
+    assert found.keys() == {RLIMITS[field] for field in made.in_force}
     for field, amount in made.in_force.items():
-        soft, hard = found[FIELDS[field]]
-        bound = most.get(FIELDS[field], -1)
+        soft, hard = found[RLIMITS[field]]
+        bound = most.get(RLIMITS[field], -1)
         assert soft <= hard
         assert bound < 0 or hard <= bound
         # PID 1 counts where it has the id of the program, and is no process of the program's.
@@ -84,7 +75,7 @@ def test_without_a_limit_on_processor_time_there_is_infinitely_much() -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize(("field", "name"), [*FIELDS.items()])
+@pytest.mark.parametrize(("field", "name"), [*RLIMITS.items()])
 def test_a_jail_that_asks_for_too_much_is_refused_before_it_starts(field: str, name: str, tier: str) -> None:
     """Its plan cannot be made: not only its first program fails. The remedy that is named can be had."""
     host = TIERS[tier](hard_limits=((name, 9),))
@@ -116,7 +107,7 @@ def test_limits_of_control_groups_are_refused_for_a_jail(name: str) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("most", [7, 10**9])
-@pytest.mark.parametrize(("field", "name"), [*FIELDS.items()])
+@pytest.mark.parametrize(("field", "name"), [*RLIMITS.items()])
 def test_the_list_names_the_amount_in_force(field: str, name: str, most: int, tier: str) -> None:
     """Not the amount of the level where the host has less, and without the process that PID 1 is."""
     host = TIERS[tier](hard_limits=((name, most),))

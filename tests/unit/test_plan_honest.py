@@ -13,17 +13,8 @@ from hypothesis import given
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, explain, prepare
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
-from tests.plans import GRID, QUICK, named, pairs, root_host, steps_of, sub_host, user_host
+from tests.plans import GRID, QUICK, RLIMITS, named, pairs, root_host, steps_of, sub_host, user_host
 
-RLIMITS = {
-    "cpu_seconds": "RLIMIT_CPU",
-    "processes": "RLIMIT_NPROC",
-    "open_files": "RLIMIT_NOFILE",
-    "file_size": "RLIMIT_FSIZE",
-    "stack": "RLIMIT_STACK",
-    "core": "RLIMIT_CORE",
-    "address_space": "RLIMIT_AS",
-}
 Evidence = Callable[[list[Step], Program], bool]
 
 
