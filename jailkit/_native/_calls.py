@@ -6,6 +6,7 @@ import enum
 import math
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jailkit._native._ext import ffi, lib
@@ -76,6 +77,8 @@ class Report(NamedTuple):
     blocks_out: int
     switches: int
     preemptions: int
+    scratch_bytes: int
+    scratch_names: int
 
 
 def constant(name: str) -> int:
@@ -111,6 +114,8 @@ def _report(raw: Any) -> Report:
         raw.blocks_out,
         raw.switches,
         raw.preemptions,
+        raw.scratch_bytes,
+        raw.scratch_names,
     )
 
 
@@ -125,6 +130,12 @@ def system_call(name: str, *arguments: int | bytes | Any) -> int:
     numbers = [int(ffi.cast("intptr_t", item)) if isinstance(item, ffi.CData) else item for item in kept]
     numbers += [0] * (6 - len(numbers))
     return _checked(lib.jk_syscall(constant(f"SYS_{name}"), *numbers))
+
+
+def _joins(fds: Sequence[int]) -> Any:
+    if len(fds) > lib.JK_JOINS:
+        raise ValueError(f"a program may join {lib.JK_JOINS} control groups, not {len(fds)}")
+    return ffi.new("struct jk_joins *", (len(fds), list(fds))) if fds else _NO_JOINS
 
 
 class Ids(NamedTuple):
@@ -149,15 +160,21 @@ class Jail:
     def __init__(self) -> None:
         self._raw = ffi.new("struct jk_jail *", [_NO_FD] * 4)
 
-    def start(self, init: bytes, plan: bytes, ids: Ids | None, first: First | None = None) -> None:
-        """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
+    def start(
+        self, init: bytes, plan: bytes, ids: Ids | None, first: First | None = None, joins: Sequence[int] = ()
+    ) -> None:
+        """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life.
+
+        `joins` are descriptors that the plan joins control groups by; they stay the caller's.
+        """
         area = (*(ids or (0, 0, 0)), int.from_bytes(os.urandom(2), "little"))
         request = ffi.from_buffer(first.request) if first else ffi.NULL
         size, stdio = (len(first.request), first.stdio) if first else (0, ffi.NULL)
         run = first.run.raw if first else ffi.NULL
         ids_raw = ffi.new("struct jk_ids *", area)
         plan_raw = ffi.from_buffer(plan)
-        _checked(lib.jk_start(self._raw, init, plan_raw, len(plan), ids_raw, run, request, size, stdio))
+        joins_raw = _joins(joins)
+        _checked(lib.jk_start(self._raw, init, plan_raw, len(plan), ids_raw, joins_raw, run, request, size, stdio))
 
     @property
     def ctl(self) -> int:
@@ -217,9 +234,12 @@ class Run:
         self._lock = threading.RLock()
         self._kept: list[Any] = [None] * 3
 
-    def submit(self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool) -> None:
+    def submit(
+        self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool, joins: Sequence[int] = ()
+    ) -> None:
         """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
-        _checked(lib.jk_submit(self._raw, ctl, ffi.from_buffer(request), len(request), stdio, watched))
+        joins_raw = _joins(joins)
+        _checked(lib.jk_submit(self._raw, ctl, ffi.from_buffer(request), len(request), stdio, watched, joins_raw))
 
     @property
     def raw(self) -> Any:
@@ -317,6 +337,7 @@ class Run:
 
 # Buffers are read only as far as C has written them; clearing 64 KiB would cost more than the call.
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
+_NO_JOINS = ffi.new("struct jk_joins *")
 _CLOSED_RUN = ffi.new("struct jk_run *", [_NO_FD] * 4)
 for _stream in _CLOSED_RUN.stream:
     _stream.fd = _NO_FD

@@ -13,7 +13,7 @@ __all__ = ["RequestLike", "StepLike", "encode_plan", "encode_request"]
 
 _STEP = struct.Struct("<IIiI8B6Q")
 _PLAN = struct.Struct("<IIII")
-_REQUEST = struct.Struct("<12I32I")
+_REQUEST = struct.Struct("<12I2I32I")
 _RLIMIT = struct.Struct("<IIQQ")
 _MOUNT_ATTR = struct.Struct("<QQQQ")  # set, clear, propagation, user namespace: mount_setattr(2)
 
@@ -65,10 +65,12 @@ _TEMPLATES = {
     "cap_bound": "CAP_BOUND value",
     "prctl": "prctl flags value",
     "join_session_keyring": "keyctl KEYCTL_JOIN_SESSION_KEYRING",
-    "prepare": "PREPARE slot",
+    "prepare": "PREPARE slot at",
+    "inherited": "fcntl value F_DUPFD_CLOEXEC",
+    "enter_group": "write value text size",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
-_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find".split())
+_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find inherited".split())
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):
     raise ImportError("jailkit._native._ext was built from another abi.h")
@@ -211,8 +213,8 @@ class RequestLike(Protocol):
     def open_flags(self) -> tuple[str, ...]: ...
 
 
-def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool) -> bytes:
-    """Turn a request into bytes; `null` and `merge` say which of its streams need no descriptor."""
+def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool, joins: int = 0) -> bytes:
+    """Turn a request into bytes; `null` and `merge` say which of its streams need no descriptor, `joins` how many come for groups."""
     strings = (*request.candidates, *request.argv, *request.env, request.cwd)
     tail = b"\0".join(strings) + b"\0"
     groups = (*request.groups, *(0,) * (lib.JK_GROUPS - len(request.groups)))
@@ -231,6 +233,8 @@ def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge
         len(request.argv),
         len(request.env),
         _bits(request.open_flags),
+        joins,
+        0,
         *groups,
     )
     return (head + limits).ljust(head_size, b"\0") + tail

@@ -6,12 +6,14 @@
  */
 
 enum jk_limit {
-    JK_ABI = 1,        /* both sides must agree; raised with every change of this file */
+    JK_ABI = 2,        /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
-    JK_SPARE_FD = 5,   /* something of no use is here: a place kept for later */
+    JK_SPARE_FD = 5,   /* something of no use is here and at 6: places kept for later */
+    JK_JOIN_FD = 7,    /* from here on: what the jail joins its control groups by ... */
+    JK_JOINS = 8,      /* ... at most so many descriptors, for a jail or for one program */
     JK_GROUPS = 32,    /* supplementary groups of one program */
     JK_RLIMITS = 16,   /* resource limits of one program */
     JK_INLINE = 61440, /* a request up to this size travels in the message, a larger one in a memory file */
@@ -47,7 +49,7 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
              JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
              JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
-             JK_OP_PREPARE       /* descriptor of a procfs, to find programs in: get ready for the first one */
+             JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to: get ready for the first program */
 };
 
 enum jk_step_flag {
@@ -93,6 +95,7 @@ struct jk_report {
     int32_t phase, step, error, pid, status;
     uint64_t user_us, system_us, max_rss_kib, minor_faults, major_faults;
     uint64_t blocks_in, blocks_out, switches, preemptions;
+    uint64_t scratch_bytes, scratch_names; /* what is free of all that the jail can write */
 };
 
 enum jk_request_flag {
@@ -112,11 +115,13 @@ struct jk_rlimit {
 };
 
 /* One program. Behind it, `candidates` paths to try, `argc` arguments, `envc` variables, and the working directory,
- * each ended by NUL. Descriptors beside it: channel, [stdin], [stdout], [stderr], [memory file], [exec pipe]. */
+ * each ended by NUL. Descriptors beside it: channel, [stdin], [stdout], [stderr], [memory file], [exec pipe], and
+ * `joins` files to write "0" to, by which the program joins control groups of its own. */
 struct jk_request {
     uint32_t abi, size; /* of all of it in bytes; above JK_INLINE only this header is in the message */
     uint32_t flags, uid, gid, umask, group_count, rlimit_count, candidates, argc, envc;
     uint32_t open_flags; /* for JK_RUN_OPEN; the mode is 0777 less the umask */
+    uint32_t joins, reserved;
     uint32_t groups[32];
     struct jk_rlimit rlimits[16];
 };
@@ -127,6 +132,7 @@ enum jk_order { JK_ORDER_KILL_TREE = 0 };
 enum jk_program_step {
     JK_AT_REQUEST = 0,
     JK_AT_FORK,
+    JK_AT_JOIN,
     JK_AT_STDIO,
     JK_AT_SESSION,
     JK_AT_RLIMIT,

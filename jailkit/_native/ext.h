@@ -14,6 +14,10 @@ struct jk_jail {
 struct jk_ids {
     uint32_t first, slice, count, start;
 };
+/* Descriptors by which a jail or a program joins its control groups. */
+struct jk_joins {
+    int count, fd[8];
+};
 /* Take a report of the jail. 1: there was one, 0: end of file, -EAGAIN: not in time. */
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms);
 /* Kill everything and wait for it. -ETIMEDOUT: PID 1 does not die. Afterwards there is nothing in `jail`. */
@@ -39,10 +43,12 @@ struct jk_run {
     struct jk_stream stream[3];
 };
 /* Ask for a program. stdio: a descriptor or one of jk_stdio; the flags in the request say the same. */
-int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched);
+int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
+              const struct jk_joins *joins);
 /* Start a jail, and with `run`, which may be NULL, ask for its first program before the jail is there to answer. */
 int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
-             struct jk_run *run, const char *request, uint64_t request_size, const int *stdio);
+             const struct jk_joins *joins, struct jk_run *run, const char *request, uint64_t request_size,
+             const int *stdio);
 /* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. */
 int jk_wait_exec(struct jk_run *run);
 /* Take the file that a request asked for into `file`. 1: there is one, or a report of the failure; 0: PID 1 is gone. */

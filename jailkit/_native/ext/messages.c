@@ -19,7 +19,7 @@ int jk_memory_file(const char *bytes, uint64_t size) {
 }
 
 int jk_send(int sock, const void *bytes, uint64_t size, const int *fds, int count) {
-    char control[CMSG_SPACE(6 * sizeof(int))] __attribute__((aligned(8))) = {0};
+    char control[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))] __attribute__((aligned(8))) = {0};
     struct iovec from = {(void *)bytes, size};
     struct msghdr message = {
         .msg_iov = &from, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};

@@ -12,8 +12,9 @@ static int make_pipe(int *ours, int *theirs, int we_read) {
     return 0;
 }
 
-int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched) {
-    int made[4] = {-1, -1, -1, -1}, passed[6], pair[2] = {-1, -1}, error = 0, count = 1, file = -1;
+int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
+              const struct jk_joins *joins) {
+    int made[4] = {-1, -1, -1, -1}, passed[6 + JK_JOINS], pair[2] = {-1, -1}, error = 0, count = 1, file = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     run->channel = pair[0];
@@ -32,6 +33,8 @@ int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, c
         error = make_pipe(&run->exec_pipe, &made[3], 1);
         passed[count++] = made[3];
     }
+    for (int n = 0; joins && n < joins->count; n++)
+        passed[count++] = joins->fd[n];
     if (!error)
         error = jk_send(ctl, request, size > JK_INLINE ? sizeof(struct jk_request) : size, passed, count);
     for (int n = 0; n < 4; n++)

@@ -12,30 +12,34 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-static void child(const char *init, char *const argv[], int ctl, int plan, volatile int *error) {
+static void child(const char *init, char *const argv[], const int *fds, int count, volatile int *error) {
     char *const no_environment[] = {NULL};
-    int spare_ctl = fcntl(ctl, F_DUPFD, JK_SPARE_FD + 1), spare_plan = fcntl(plan, F_DUPFD, JK_SPARE_FD + 1);
-    int null = open("/dev/null", O_RDWR);
-    if (spare_ctl >= 0 && spare_plan >= 0 && null >= 0 && dup2(null, 0) == 0 && dup2(null, 1) == 1 &&
-        dup2(null, 2) == 2 && dup2(spare_ctl, JK_CTL_FD) >= 0 && dup2(spare_plan, JK_PLAN_FD) >= 0 &&
-        dup2(null, JK_SPARE_FD) >= 0 && syscall(SYS_close_range, JK_SPARE_FD + 1, ~0u, 0) == 0)
+    int spare[JK_JOIN_FD + JK_JOINS], null = open("/dev/null", O_RDWR), fine = null >= 0;
+    for (int n = 0; fine && n < count; n++) /* out of the way of the numbers they are to have */
+        fine = (spare[n] = fcntl(fds[n] < 0 ? null : fds[n], F_DUPFD, JK_JOIN_FD + JK_JOINS)) >= 0;
+    for (int n = 0; fine && n < count; n++)
+        fine = dup2(spare[n], n) >= 0;
+    if (fine && syscall(SYS_close_range, count, ~0u, 0) == 0)
         execve(init, argv, no_environment);
     *error = errno; /* written in the caller's memory, which this child shares */
     _exit(127);
 }
 
-static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan) {
+static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan,
+                      const struct jk_joins *joins) {
+    int fds[JK_JOIN_FD + JK_JOINS] = {-1, -1, -1, ctl, plan, -1, -1};
     char number[16];
     char *const argv[] = {"jailkit-init", number, NULL};
     volatile int error = 0;
     sigset_t all, before;
+    memcpy(fds + JK_JOIN_FD, joins->fd, sizeof joins->fd);
     snprintf(number, sizeof number, "%u", id_base);
     sigfillset(&all);
     /* No handler of the host program may run in the child, on borrowed memory; the mask is also what PID 1 wants. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = vfork();
     if (pid == 0)
-        child(init, argv, ctl, plan, &error);
+        child(init, argv, fds, JK_JOIN_FD + joins->count, &error);
     int failed = pid < 0 ? errno : error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid > 0 && failed)
@@ -64,15 +68,16 @@ static int64_t claim(int sock, const struct jk_ids *ids) {
 }
 
 int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
-             struct jk_run *run, const char *request, uint64_t request_size, const int *stdio) {
+             const struct jk_joins *joins, struct jk_run *run, const char *request, uint64_t request_size,
+             const int *stdio) {
     int pair[2] = {-1, -1}, file = jk_memory_file(plan, size), error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
     jail->ctl = pair[0];
     int64_t base = error ? error : claim(pair[1], ids);
-    error = base < 0 ? (int)base : run ? jk_submit(run, jail->ctl, request, request_size, stdio, 0) : 0;
+    error = base < 0 ? (int)base : run ? jk_submit(run, jail->ctl, request, request_size, stdio, 0, NULL) : 0;
     if (!error)
-        error = start_init(jail, init, (uint32_t)base, pair[1], file);
+        error = start_init(jail, init, (uint32_t)base, pair[1], file, joins);
     close_fd(&pair[1]);
     close_fd(&file);
     if (error)

@@ -28,6 +28,7 @@ struct jail {
     int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
     int released;
     int proc;    /* the procfs in which PID 1 finds programs */
+    int scratch; /* what holds all that the jail can write */
     int signals; /* a signalfd that tells of their end */
     int slot[JK_SLOTS];
 };
@@ -63,7 +64,7 @@ step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_
 struct launch { /* all that a program needs between its birth and its exec, where PID 1 does not touch it */
     const struct jk_request *request;
     const char **vectors; /* room for candidates, argv and envp, each with its NULL */
-    int channel, stdio[3], exec_pipe;
+    int channel, stdio[3], exec_pipe, joins[JK_JOINS];
 };
 step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);

@@ -30,11 +30,11 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
     return (int)SYS(sendmsg, sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* One message and up to six descriptors; as recvmsg(2). A message whose descriptors were cut off is an error. */
+/* One message and the descriptors beside it; as recvmsg(2). A message whose descriptors were cut off is an error. */
 int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
     union {
         struct cmsghdr head;
-        char space[CMSG_SPACE(6 * sizeof(int))];
+        char space[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))];
     } control;
     struct iovec into = {bytes, size};
     struct msghdr message = {
@@ -149,7 +149,7 @@ int jail_main(int argc, char **argv) {
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
     for (int n = 0; n < JK_SLOTS; n++)
         j->slot[n] = SLOT_UNUSED;
-    j->gate[0] = j->gate[1] = j->proc = j->signals = -1;
+    j->gate[0] = j->gate[1] = j->proc = j->scratch = j->signals = -1;
     SYS(umask, 0); /* the modes of a plan are exact */
     failed.error = load_plan(j);
     if (failed.error < 0) {

@@ -107,6 +107,9 @@ void program(void *told) {
     if (SYS(dup3, launch->channel, CHANNEL_FD, O_CLOEXEC) < 0)
         for (;;)
             SYS(exit_group, 127);
+    /* By files that the host has opened: its rights and its view of the groups count (cgroups(7)). */
+    for (uint32_t n = 0; n < r->joins; n++)
+        must(JK_AT_JOIN, SYS(write, launch->joins[n], "0", 1));
     struct strings strings = {(const char *)(r + 1), (const char *)r + r->size};
     const char **room = launch->vectors;
     const char **candidates = take_vector(&strings, r->candidates, &room);

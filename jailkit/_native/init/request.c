@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 };
+enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 + JK_JOINS };
 
 static struct area *spare;      /* of the usual size; most jails run one program at a time */
 static uint64_t next_mark;      /* of the program that will come next ... */
@@ -34,9 +34,9 @@ static int wanted_descriptors(long size) {
     if (head->group_count > JK_GROUPS || head->rlimit_count > JK_RLIMITS || head->candidates == 0)
         return -1;
     uint64_t strings = (uint64_t)head->candidates + head->argc + head->envc + 1;
-    if (strings > head->size - sizeof *head) /* each has at least its NUL */
+    if (strings > head->size - sizeof *head || head->joins > JK_JOINS) /* each string has at least its NUL */
         return -1;
-    int count = 1 + (head->size > JK_INLINE) + !!(head->flags & JK_RUN_EXEC_PIPE);
+    int count = 1 + (int)head->joins + (head->size > JK_INLINE) + !!(head->flags & JK_RUN_EXEC_PIPE);
     for (int n = 0; n < 3; n++)
         count += !(head->flags & (uint32_t)(JK_RUN_NULL << n)) && !(n == 2 && head->flags & JK_RUN_MERGE);
     return count;
@@ -89,7 +89,8 @@ static long tell(struct run *run, const int *fds) {
         return error;
     run->area->launch.channel = run->channel;
     copy_bytes(run->area->launch.stdio, stdio, sizeof stdio);
-    run->area->launch.exec_pipe = flags & JK_RUN_EXEC_PIPE ? fds[next] : -1;
+    run->area->launch.exec_pipe = flags & JK_RUN_EXEC_PIPE ? fds[next++] : -1;
+    copy_bytes(run->area->launch.joins, fds + next, request.head.joins * sizeof *fds);
     return 0;
 }
 
@@ -129,7 +130,9 @@ static long start(struct run *run) {
 }
 
 int take_request(struct run *run, int room) {
-    int fds[MOST_FDS] = {-1, -1, -1, -1, -1, -1}, count;
+    int fds[MOST_FDS], count;
+    for (int n = 0; n < MOST_FDS; n++)
+        fds[n] = -1;
     long size = receive_message(CTL, &request, sizeof request, fds, &count);
     if (size <= 0) /* the host closed the jail, or died; or our own limit on descriptors cut some off: then it ends */
         SYS(exit_group, size == 0 ? 0 : 1);

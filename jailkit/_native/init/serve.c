@@ -32,6 +32,7 @@ static uint64_t microseconds(struct timeval time) {
 
 static void note_end(int pid, int status, const struct rusage *used) {
     struct run *run = runs;
+    struct statfs scratch;
     while (run < runs + run_count && (run->pid != pid || run->ended))
         run++;
     if (run == runs + run_count) /* an orphan */
@@ -47,6 +48,10 @@ static void note_end(int pid, int status, const struct rusage *used) {
     run->report.blocks_out = (uint64_t)used->ru_oublock;
     run->report.switches = (uint64_t)used->ru_nvcsw;
     run->report.preemptions = (uint64_t)used->ru_nivcsw;
+    if (SYS(fstatfs, SCRATCH, &scratch) == 0) {
+        run->report.scratch_bytes = (uint64_t)scratch.f_bfree * (uint64_t)scratch.f_bsize;
+        run->report.scratch_names = (uint64_t)scratch.f_ffree;
+    }
 }
 
 static void reap(void) {
@@ -77,6 +82,7 @@ static void reap(void) {
 int step_prepare(struct jail *j, const long *arg) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
     j->proc = (int)arg[0];
+    j->scratch = (int)arg[1];
     j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
     return j->signals < 0 ? j->signals : (int)prepare_mark(j->proc);
 }
@@ -88,6 +94,8 @@ int step_prepare(struct jail *j, const long *arg) {
  */
 static long settle(const struct jail *j) {
     long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
+    if (error >= 0)
+        error = SYS(dup3, j->scratch, SCRATCH, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
     if (error >= 0)

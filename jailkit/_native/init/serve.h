@@ -5,7 +5,7 @@
 
 #include <linux/mman.h>
 
-enum { CTL = JK_CTL_FD, PROC, SIGNALS }; /* the descriptors of PID 1, and nothing else */
+enum { CTL = JK_CTL_FD, PROC, SCRATCH, SIGNALS }; /* the descriptors of PID 1, and nothing else */
 
 /* Memory for one program until its exec: what it is told, its vectors, its stack. */
 struct area {

@@ -14,6 +14,7 @@
 #include <linux/sched.h>
 #include <linux/wait.h>
 #include <poll.h>
+#include <asm/statfs.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
