@@ -18,10 +18,22 @@ from jailkit._errors import (
     UnsupportedError,
     WaitTimeout,
 )
-from jailkit._jail import Jail, run
+from jailkit._jail import Jail
+from jailkit._once import run
 from jailkit._version import __version__
 from jailkit.plan import Protection
-from jailkit.process import DEVNULL, PIPE, STDOUT, ExitReason, Process, Result, Usage
+from jailkit.process import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    EventKind,
+    ExitReason,
+    JailEvent,
+    Pressure,
+    Process,
+    Result,
+    Usage,
+)
 from jailkit.spec import (
     UNLIMITED,
     Bind,
@@ -51,11 +63,13 @@ __all__ = [
     "CommandNotExecutable",
     "CommandNotFound",
     "Dev",
+    "EventKind",
     "ExitError",
     "ExitReason",
     "File",
     "GiB",
     "Jail",
+    "JailEvent",
     "JailSpec",
     "JailkitError",
     "KiB",
@@ -63,6 +77,7 @@ __all__ = [
     "Level",
     "Limits",
     "MiB",
+    "Pressure",
     "Proc",
     "Process",
     "Protection",

@@ -9,7 +9,8 @@ import resource
 import shutil
 
 from jailkit import _native
-from jailkit.plan import Host, IdArea, SubIds, id_map, step
+from jailkit._cgroups import find_cgroups
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -24,9 +25,10 @@ _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
 _ALL_IDS = 2**32 - 1
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN, _CAP_MKNOD = 6, 7, 21, 27
+_RLIMIT_MSGQUEUE = 12  # which the resource module does not name
 _RLIMITS = tuple(
-    (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}")))
-    for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK")
+    (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}", _RLIMIT_MSGQUEUE)))
+    for name in ("AS", "CORE", "CPU", "FSIZE", "MEMLOCK", "MSGQUEUE", "NOFILE", "NPROC", "STACK")
 )
 
 
@@ -35,12 +37,17 @@ def probe(spec: JailSpec) -> Host:
     area = _id_area(os.geteuid(), os.getegid())
     paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
     idmapped = frozenset(path for path in paths if area and _has_idmapped_mounts(path, area))
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits())
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), find_cgroups(spec.cgroup))
 
 
 @functools.lru_cache(maxsize=32)
 def _facts(
-    uid: int, gid: int, area: IdArea | None, idmapped: frozenset[str], hard_limits: tuple[tuple[str, int], ...]
+    uid: int,
+    gid: int,
+    area: IdArea | None,
+    idmapped: frozenset[str],
+    hard_limits: tuple[tuple[str, int], ...],
+    cgroups: tuple[Cgroups | None, str],
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
     return Host(
@@ -57,6 +64,8 @@ def _facts(
         staging=_staging(),
         idmapped=idmapped,
         hard_limits=hard_limits,
+        cgroups=cgroups[0],
+        no_cgroups=cgroups[1],
     )
 
 

@@ -1,4 +1,4 @@
-"""`Jail`, the one class that sees all four stages, and `run`, for a jail that is used once."""
+"""`Jail`, the one class that sees all four stages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, final
 
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
+from jailkit._limited import Limited
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -26,7 +27,7 @@ from jailkit.process import (
 )
 from jailkit.spec import JailSpec, Level, Limits, Mount, Net, User, Writable
 
-__all__ = ["Jail", "run"]
+__all__ = ["Jail", "adopt"]
 
 _Env = Mapping[str, str] | None
 _NO_LIMITS = Limits()
@@ -42,8 +43,14 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
+def adopt(live: LiveJail) -> LiveJail:
+    """Have a live jail disowned in every process that is forked from this one."""
+    _live_jails.add(live)
+    return live
+
+
 @final
-class Jail:
+class Jail(Limited):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that
@@ -79,6 +86,7 @@ class Jail:
         cwd: str | None = None,
         seccomp: bool | None = None,
         landlock: bool | None = None,
+        cgroup: str | None = None,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -93,6 +101,7 @@ class Jail:
             cwd=cwd,
             seccomp=seccomp,
             landlock=landlock,
+            cgroup=cgroup,
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None
@@ -153,8 +162,7 @@ class Jail:
         """
         if self._live is not None:
             raise ClosedError("this jail is closed" if self.closed else "this jail was started already")
-        live = launch(self._made)
-        _live_jails.add(live)
+        live = adopt(launch(self._made))
         try:
             live.start()
             live.wait_ready()
@@ -315,65 +323,3 @@ class Jail:
 def _read(path: str | os.PathLike[str]) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def run(
-    argv: Sequence[str | bytes | os.PathLike[str]],
-    *,
-    root: str | os.PathLike[str] | None = None,
-    level: Level | str = Level.SANDBOX,
-    net: Net = False,
-    writable: Writable = "no",
-    mounts: Sequence[Mount] = (),
-    hostname: str = "jail",
-    user: int | User | None = None,
-    limits: Limits | None = None,
-    env: _Env = None,
-    cwd: str | None = None,
-    seccomp: bool | None = None,
-    landlock: bool | None = None,
-    input: bytes | str | None = None,  # noqa: A002 - as in subprocess
-    timeout: float | None = None,
-    text: bool = False,
-    check: bool = False,
-    stdin: Stream = None,
-    stdout: Stream = PIPE,
-    stderr: Stream = PIPE,
-) -> Result[Any]:
-    r"""Build a jail, run one program in it, destroy the jail; return how it ended.
-
-    The arguments are those of `Jail` and `Jail.run`; `timeout` counts from the call, the start of the jail included.
-
-    Raises:
-        JailkitError: Each of the errors of `Jail.start` and `Jail.run`.
-
-    >>> run(["echo", "hello"]).stdout
-    b'hello\n'
-    """
-    jail = Jail(
-        root,
-        level=level,
-        net=net,
-        writable=writable,
-        mounts=mounts,
-        hostname=hostname,
-        user=user,
-        limits=limits,
-        env=env,
-        cwd=cwd,
-        seccomp=seccomp,
-        landlock=landlock,
-    )
-    data = input.encode() if isinstance(input, str) else input
-    streams = (PIPE if data is not None else stdin, stdout, stderr)
-    made = blueprint(jail.spec)
-    program = program_for(made, argv, timeout=timeout, alone=True)
-    live = launch(made)
-    _live_jails.add(live)
-    try:
-        result = run_program(live, program, streams, data=data, text=text, isolation=made.plan.isolation)
-    except StartFailed as failed:
-        raise explained(made, failed) from failed.__cause__
-    finally:
-        live.end()
-    return result.check() if check else result

@@ -11,11 +11,11 @@ import attrs
 from jailkit import _native
 from jailkit._errors import LaunchError, UnsupportedError
 from jailkit._host import probe
-from jailkit.plan import Host, Plan, Program, compile_plan, describe, hint, prepare
-from jailkit.process import LiveJail, StartFailed
+from jailkit.plan import Host, Plan, Program, Setting, compile_plan, describe, hint, modify, prepare
+from jailkit.process import GroupError, LiveJail, StartFailed, group_failure
 from jailkit.spec import Command, JailSpec, Limits, User
 
-__all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "program_for"]
+__all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "modified", "program_for"]
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -61,6 +61,16 @@ def _compiled(spec: JailSpec, host: Host) -> Blueprint:
         return Blueprint(spec, host, plan, _native.encode_plan(plan.host_steps, plan.jail_steps))
     except ValueError as error:
         raise UnsupportedError(f"{len(spec.mounts)} mounts", str(error), "bind a common parent directory") from None
+
+
+def modified(made: Blueprint, limits: Limits) -> tuple[Blueprint, tuple[Setting, ...]]:
+    """Decide a change of a live jail's limits: the blueprint from then on, and what its control group is told.
+
+    Raises:
+        UnsupportedError: It cannot be made.
+    """
+    plan, spec, settings = modify(made.plan, made.spec, limits, made.host)
+    return attrs.evolve(made, plan=plan, spec=spec), settings
 
 
 def program_for(
@@ -121,16 +131,21 @@ _same_program = functools.lru_cache(maxsize=256, typed=True)(_program)
 def launch(made: Blueprint) -> LiveJail:
     """Return a jail that is ready to be started."""
     area = made.host.id_area if made.plan.needs_id_slice else None
-    return LiveJail(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None)
+    return LiveJail(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None, made.plan.group)
 
 
 def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
     """Turn the report of a jail that was not born into an error that knows the step."""
     steps = (*made.plan.host_steps, *made.plan.jail_steps)
-    report = failed.report
+    report, cause = failed.report, failed.__cause__
+    if isinstance(cause, GroupError):
+        return group_failure(cause)
     if report is None:
-        words = "start jailkit-init" if failed.__cause__ else "wait for PID 1 of the jail"
-        return LaunchError(phase="start", errno=failed.error, description=words, filename=_native.INIT_PATH)
+        words = "start jailkit-init" if cause else "wait for PID 1 of the jail"
+        advice = "limits.memory is too small for the jail itself" if failed.out_of_memory else None
+        return LaunchError(
+            phase="start", errno=failed.error, description=words, hint=advice, filename=_native.INIT_PATH
+        )
     phase = "host" if report.phase == 1 else "jail"
     if not 0 <= report.step < len(steps):
         return LaunchError(phase=phase, errno=failed.error, description="read the plan or settle down")

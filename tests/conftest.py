@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+import jailkit
 
 HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:
@@ -31,6 +35,13 @@ def pytest_configure() -> None:
     """Become the parent of every process that a test loses, and have temporary files where nobody else's are."""
     leaks.adopt_orphans()
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="jailkit-tests-")
+
+
+@functools.cache
+def _first_jail() -> None:
+    """Have what a process keeps from its first jail on: the shell that looks after its control groups."""
+    with contextlib.suppress(jailkit.JailkitError):
+        jailkit.run(["true"])
 
 
 def pytest_unconfigure() -> None:
@@ -69,6 +80,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if not any(request.path.is_relative_to(folder) for folder in WATCHED):
         yield
         return
+    _first_jail()
     before = leaks.snapshot()
     yield
     left = leaks.left_since(before)

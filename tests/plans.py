@@ -14,7 +14,7 @@ from hypothesis import reject, settings
 from hypothesis import strategies as st
 
 from jailkit._errors import UnsupportedError
-from jailkit.plan import Host, IdArea, Plan, Step, SubIds, compile_plan
+from jailkit.plan import Cgroups, Host, IdArea, Plan, Step, SubIds, compile_plan
 from jailkit.spec import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User, Writable
 from tests.strategies import HOMES, HOST_PATHS, LEVELS, LIMITS, MOUNT_LISTS, TARGETS, jail_specs
 
@@ -30,7 +30,33 @@ SUB_IDS = SubIds(
     newuidmap="/usr/bin/newuidmap",
     newgidmap="/usr/bin/newgidmap",
 )
-NEEDS_CGROUPS = ("memory", "swap", "cpus")
+CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "io", "memory", "pids"})
+CGROUPS_V2 = Cgroups(
+    version=2,
+    parents=(("", "/sys/fs/cgroup/mine"),),
+    controllers=CONTROLLERS,
+    files=frozenset({"cgroup.kill", "memory.max", "memory.oom.group", "memory.peak", "memory.swap.max", "io.max"}),
+    devices=("8:0", "259:1"),
+)
+_TREES = ("blkio", "cpu", "cpuacct", "cpuset", "freezer", "memory", "pids")
+CGROUPS_V1 = Cgroups(
+    version=1,
+    # Two controllers in one tree, as systemd mounts them.
+    parents=tuple(
+        (t, f"/sys/fs/cgroup/{'cpu,cpuacct' if t.startswith('cpu') and t != 'cpuset' else t}") for t in _TREES
+    ),
+    controllers=CONTROLLERS,
+    files=frozenset({"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}),
+    devices=("8:0",),
+)
+
+NEEDS_CGROUPS = (
+    "memory", "swap", "cpus", "cpuset", "cpu_weight", "read_bps", "write_bps", "read_iops", "write_iops",
+)  # fmt: skip
+"""Fields of `Limits` that nothing but a control group keeps."""
+VALUES: dict[str, Any] = {"cpuset": "0"}
+"""Where 1 is not a value of a field: one that is."""
+
 # Which setrlimit(2) resource stands for which field of Limits: said here anew, not read from what is tested.
 RLIMITS = {
     "cpu_seconds": "RLIMIT_CPU",
@@ -40,6 +66,8 @@ RLIMITS = {
     "stack": "RLIMIT_STACK",
     "core": "RLIMIT_CORE",
     "address_space": "RLIMIT_AS",
+    "locked_memory": "RLIMIT_MEMLOCK",
+    "message_queues": "RLIMIT_MSGQUEUE",
 }
 
 
@@ -77,7 +105,7 @@ def wants_cgroups(limits: Limits) -> bool:
 
 
 def without_cgroups(limits: Limits) -> Limits:
-    """Take away what this version refuses."""
+    """Take away what a host without control groups refuses."""
     return attrs.evolve(limits, **dict.fromkeys(NEEDS_CGROUPS))
 
 
@@ -162,7 +190,9 @@ def _grid() -> Iterator[tuple[JailSpec, Host]]:
         # Into a directory of the caller no link is written.
         mounts = tuple(m for m in ONE_OF_EACH if writable != "yes" or not isinstance(m, Symlink))
         spec = JailSpec(root, writable=writable, level=level, net=net, mounts=mounts)
-        yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",))
+        # Hosts of both versions of control groups, and hosts without.
+        cgroups = {"root": CGROUPS_V1, "one": CGROUPS_V2}.get(tier)
+        yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",), cgroups=cgroups)
 
 
 GRID = tuple(_grid())
@@ -177,7 +207,7 @@ def pairs(**fixed: Any) -> st.SearchStrategy[tuple[JailSpec, Host]]:
 
 # A reader of plans. It knows of abi.h what its comments say, and nothing of how plans are made.
 
-FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount"}
+FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount", "inherited"}
 CREATES = {"mkdir", "file", "symlink", "target", "write", "chown", "mknod"}
 
 

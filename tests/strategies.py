@@ -29,11 +29,18 @@ from jailkit.spec import (
 
 MAX_ID = 2**32 - 2
 
-SIZE_FIELDS = ("memory", "file_size", "stack", "disk", "address_space")
-SIZE_OR_ZERO_FIELDS = ("swap", "core", "output")
-AMOUNT_FIELDS = ("cpu_seconds", "wall_seconds", "cpus")
-COUNT_FIELDS = ("processes", "open_files")
-LIMIT_FIELDS = SIZE_FIELDS + SIZE_OR_ZERO_FIELDS + AMOUNT_FIELDS + COUNT_FIELDS
+SIZE_FIELDS = ("memory", "file_size", "stack", "disk", "address_space", "read_bps", "write_bps")
+SIZE_OR_ZERO_FIELDS = ("swap", "core", "output", "locked_memory", "message_queues")
+AMOUNT_FIELDS = ("cpu_seconds", "wall_seconds")
+COUNT_FIELDS = ("processes", "open_files", "read_iops", "write_iops")
+# What each of these takes has bounds of its own.
+SPECIAL_FIELDS = {
+    "cpus": st.one_of(st.floats(0.01, 10**6), st.integers(1, 10**6)),
+    "cpuset": st.sampled_from(["0", "0-1", "1,3-5", "0,2,4-7"]),
+    "cpu_weight": st.integers(1, 10_000),
+    "inodes": st.integers(64, 2**40),
+}
+LIMIT_FIELDS = SIZE_FIELDS + SIZE_OR_ZERO_FIELDS + AMOUNT_FIELDS + COUNT_FIELDS + tuple(SPECIAL_FIELDS)
 
 _TEXT = st.characters(codec="utf-8", exclude_characters="\0")
 
@@ -77,6 +84,8 @@ AMOUNTS = st.one_of(
 
 def limit_values(field: str) -> st.SearchStrategy[Any]:
     """Everything that one field of `Limits` takes, beside None."""
+    if field in SPECIAL_FIELDS:
+        return SPECIAL_FIELDS[field] | st.just(UNLIMITED)
     if field in AMOUNT_FIELDS:
         return st.one_of(AMOUNTS, st.just(UNLIMITED))
     if field in SIZE_OR_ZERO_FIELDS:
@@ -191,6 +200,9 @@ def bad_limit_values(field: str) -> st.SearchStrategy[Any]:
         too_large = st.one_of(st.integers(10**9 + 1), st.floats(1.1e9, 1e300))
         too_small = st.one_of(st.integers(max_value=0), st.floats(max_value=0, allow_nan=False))
         return st.one_of(NOT_NUMBERS, too_large, too_small)
+    if field in SPECIAL_FIELDS:
+        words = ["", "a", "1-", "2-1", "1,,2", "-1", "0 1"] if field == "cpuset" else []
+        return st.one_of(NOT_NUMBERS, st.integers(max_value=0), st.sampled_from([2**63, *words]))
     least = 0 if field in SIZE_OR_ZERO_FIELDS else 1
     fractions = st.floats(0, 1e12)
     return st.one_of(NOT_NUMBERS, fractions, st.integers(max_value=least - 1), st.integers(2**63))

@@ -9,38 +9,12 @@ from typing import NoReturn
 
 from jailkit import Command, JailSpec, Level, Limits, SpecError, User, __version__
 from jailkit._cli import values
+from jailkit._cli.limits import LIMITS
 from jailkit._cli.output import say
 
 __all__ = ["EXIT_JAIL_FAILED", "LIMITS", "MOUNTS", "OPTIONS", "parse", "spec_of"]
 
 EXIT_JAIL_FAILED = 125
-
-LIMITS = {
-    "memory": ("--memory", values.size, "SIZE", "memory of the whole jail"),
-    "swap": ("--swap", values.size, "SIZE", "swap of the whole jail, on top of --memory; may be 0"),
-    "cpu_seconds": ("--cpu-seconds", values.duration, "TIME", "processor time of each process"),
-    "wall_seconds": (
-        "--timeout",
-        values.duration,
-        "TIME",
-        "kill the program and all it started after this time (exit code 124)",
-    ),
-    "cpus": ("--cpus", values.number, "NUMBER", "processors' worth of time for the whole jail, as in 0.5"),
-    "processes": ("--processes", values.count, "N", "processes and threads of the jail's user"),
-    "open_files": ("--open-files", values.count, "N", "open descriptors of each process"),
-    "file_size": ("--file-size", values.size, "SIZE", "the largest file that a process may write"),
-    "stack": ("--stack", values.size, "SIZE", "stack of each process"),
-    "core": ("--core", values.size, "SIZE", "the largest core file; may be 0"),
-    "output": (
-        "--output",
-        values.size,
-        "SIZE",
-        "stdout and stderr together; both are then collected, and handed on when the program has ended",
-    ),
-    "disk": ("--disk", values.size, "SIZE", "what is written to private file systems in memory (/tmp, home, --tmpfs)"),
-    "address_space": ("--address-space", values.size, "SIZE", "address space of each process"),
-}
-"""Fields of `Limits`, and for each: its option, how to read it, what stands for it in the help, and the help."""
 
 _OPTIONS = "noexec, owner (read as the owner of SRC would), optional (no error if SRC does not exist)"
 MOUNTS = (
@@ -71,6 +45,7 @@ OPTIONS = {
     "cwd": "--cwd",
     "seccomp": "--seccomp",
     "landlock": "--landlock",
+    "cgroup": "--cgroup",
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
@@ -160,6 +135,12 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
+    group.add_argument(
+        "--cgroup",
+        metavar="GROUP",
+        type=values.field("cgroup"),
+        help="control group in which that of the jail is made: its path below /sys/fs/cgroup, or its directory",
+    )
     for name, (option, read, metavar, text) in LIMITS.items():
         group.add_argument(option, metavar=metavar, type=values.limit(name, read), dest=f"limits.{name}", help=text)
 
@@ -242,6 +223,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         cwd=options.cwd,
         seccomp=options.seccomp,
         landlock=options.landlock,
+        cgroup=options.cgroup,
     )
 
 

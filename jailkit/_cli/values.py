@@ -113,10 +113,15 @@ def number(word: str) -> float:
     return float(word)
 
 
-def limit(name: str, read: Reader[float]) -> Reader[float]:
+def text(word: str) -> str:
+    """Read a word as it is."""
+    return word
+
+
+def limit(name: str, read: Reader[Any]) -> Reader[Any]:
     """Make a reader for a field of `Limits`."""
 
-    def convert(word: str) -> float:
+    def convert(word: str) -> Any:
         value = UNLIMITED if word.lower() == "unlimited" else read(word)
         Limits(**{name: value})  # refuses what is out of range
         return value

@@ -79,6 +79,7 @@ class Report(NamedTuple):
     preemptions: int
     scratch_bytes: int
     scratch_names: int
+    init_us: int
 
 
 def constant(name: str) -> int:
@@ -116,6 +117,7 @@ def _report(raw: Any) -> Report:
         raw.preemptions,
         raw.scratch_bytes,
         raw.scratch_names,
+        raw.init_us,
     )
 
 

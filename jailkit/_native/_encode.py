@@ -67,7 +67,7 @@ _TEMPLATES = {
     "join_session_keyring": "keyctl KEYCTL_JOIN_SESSION_KEYRING",
     "prepare": "PREPARE slot at",
     "inherited": "fcntl value F_DUPFD_CLOEXEC",
-    "enter_group": "write value text size",
+    "enter_group": "write value text size path",  # the kernel does not look at the fourth argument
 }
 # Steps that make the descriptor which `slot` names; the others use it.
 _MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find inherited".split())
@@ -214,7 +214,10 @@ class RequestLike(Protocol):
 
 
 def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool, joins: int = 0) -> bytes:
-    """Turn a request into bytes; `null` and `merge` say which of its streams need no descriptor, `joins` how many come for groups."""
+    """Turn a request into bytes.
+
+    `null` and `merge` say which of its streams need no descriptor, `joins` how many come for control groups.
+    """
     strings = (*request.candidates, *request.argv, *request.env, request.cwd)
     tail = b"\0".join(strings) + b"\0"
     groups = (*request.groups, *(0,) * (lib.JK_GROUPS - len(request.groups)))

@@ -96,6 +96,7 @@ struct jk_report {
     uint64_t user_us, system_us, max_rss_kib, minor_faults, major_faults;
     uint64_t blocks_in, blocks_out, switches, preemptions;
     uint64_t scratch_bytes, scratch_names; /* what is free of all that the jail can write */
+    uint64_t init_us;                      /* processor time of PID 1 itself, so far */
 };
 
 enum jk_request_flag {

@@ -2,28 +2,36 @@
 
 from jailkit.plan.compile import compile_plan
 from jailkit.plan.explain import describe, explain
-from jailkit.plan.facts import Host, IdArea, SubIds
+from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds
+from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
 from jailkit.plan.hints import hint
 from jailkit.plan.identity import Ids, id_map
 from jailkit.plan.isolation import Protection
+from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, prepare, prepare_open
 from jailkit.plan.steps import Step, step
 
 __all__ = [
+    "Cgroups",
+    "GroupPlan",
     "Host",
     "IdArea",
     "Ids",
     "Plan",
     "Program",
     "Protection",
+    "Setting",
     "Step",
     "SubIds",
+    "accounts_group",
+    "changed_settings",
     "compile_plan",
     "describe",
     "explain",
     "hint",
     "id_map",
+    "modify",
     "prepare",
     "prepare_open",
     "step",

@@ -10,9 +10,8 @@ import attrs
 from jailkit._errors import UnsupportedError
 from jailkit.spec import UNLIMITED, Level, Limits
 
-__all__ = ["Bounds", "bounds", "refuse_unsupported_limits"]
+__all__ = ["Bounds", "bounds", "scratch"]
 
-_NEEDS_CGROUPS = ("memory", "swap", "cpus")
 _RLIMITS = (
     ("cpu_seconds", "RLIMIT_CPU"),
     ("processes", "RLIMIT_NPROC"),
@@ -21,6 +20,8 @@ _RLIMITS = (
     ("stack", "RLIMIT_STACK"),
     ("core", "RLIMIT_CORE"),
     ("address_space", "RLIMIT_AS"),
+    ("locked_memory", "RLIMIT_MEMLOCK"),
+    ("message_queues", "RLIMIT_MSGQUEUE"),
 )
 
 
@@ -33,12 +34,14 @@ class Bounds:
         in_force: By name of the field of `Limits`, the amount that is really in force; without those that have none.
         wall_seconds: Time that it may take, or inf.
         output: Bytes that it may write to stdout and stderr together, or inf.
+        cpu_limit: Processor time for it and all that it starts, not rounded, or inf.
     """
 
     rlimits: tuple[tuple[str, int, int], ...]
     in_force: dict[str, int] = attrs.field(hash=False)
     wall_seconds: float
     output: float
+    cpu_limit: float
 
     @property
     def cpu_seconds(self) -> float:
@@ -46,30 +49,13 @@ class Bounds:
         return self.in_force.get("cpu_seconds", UNLIMITED)
 
 
-def refuse_unsupported_limits(limits: Limits) -> None:
-    """Refuse limits that need control groups, of a jail or of one program.
-
-    Raises:
-        UnsupportedError: One of them was asked for.
-    """
-    for name in _NEEDS_CGROUPS:
-        if getattr(limits, name) not in (None, UNLIMITED):
-            raise UnsupportedError(
-                f"limits.{name}",
-                "this version has no control groups",
-                "use limits.address_space and limits.processes, which bound each process and their number",
-            )
-
-
 @functools.lru_cache(maxsize=64)
 def bounds(own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple[tuple[str, int], ...]) -> Bounds:
     """Join the limits of a program, of its jail and of the level; the same few come again and again.
 
     Raises:
-        UnsupportedError: A limit was asked for by name that needs control groups, or is above a hard limit.
+        UnsupportedError: A limit that was asked for by name is above a hard limit.
     """
-    for asked in (own, jail):
-        refuse_unsupported_limits(asked)
     limits = own.over(jail).over(Limits.default(level))
     named = {*own.named(), *jail.named()}
     hard = dict(hard_limits)
@@ -86,6 +72,7 @@ def bounds(own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple
         in_force=in_force,
         wall_seconds=limits.wall_seconds or UNLIMITED,
         output=limits.output if limits.output is not None else UNLIMITED,
+        cpu_limit=limits.cpu_seconds or UNLIMITED,
     )
 
 
@@ -107,3 +94,12 @@ def _rlimit(field: str, name: str, amount: float, asked: bool, ids: str, most: i
     # SIGXCPU at the soft limit can be caught, so the hard one is a second later.
     hard = min(soft + 1, most) if field == "cpu_seconds" and most >= 0 else soft + (field == "cpu_seconds")
     return name, soft, hard
+
+
+def scratch(limits: Limits) -> dict[str, float]:
+    """Return the bounds, as far as there are any, on bytes and names of what a jail can write."""
+    disk = UNLIMITED if limits.disk is None else limits.disk
+    # An inode costs about a KiB of kernel memory, whatever is in it.
+    derived = UNLIMITED if disk == UNLIMITED else max(4096, int(disk) // 8192)
+    asked = UNLIMITED if limits.inodes is None else limits.inodes
+    return {"disk": disk, "inodes": derived if asked == UNLIMITED else asked}

@@ -6,6 +6,7 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan import devices, identity, mounts, privileges, root
 from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
+from jailkit.plan.groups import jail_group
 from jailkit.plan.isolation import isolation
 from jailkit.plan.plan import Plan
 from jailkit.spec import JailSpec, Level, Limits
@@ -29,16 +30,18 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     _refuse_unsupported(spec)
     ids = identity.choose_ids(spec, host)
     bounded = bounds(_NONE, spec.limits, spec.level, ids.source, host.hard_limits)
+    group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
     return Plan(
         host_steps=(
             *by_caller,
             *devices.nodes(host),
-            *identity.birth(spec, host, ids),
+            *identity.birth(spec, host, ids, group),
             *identity.network(spec),
         ),
         jail_steps=(
+            *identity.join_groups(group),
             *by_pid1,
             *privileges.become_root_of_jail(ids, host),
             *privileges.names(spec),
@@ -57,7 +60,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
         cwd=spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/"),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
-        isolation=isolation(spec, host, ids, bounded),
+        isolation=isolation(spec, host, ids, bounded, group),
+        group=group,
     )
 
 

@@ -87,7 +87,9 @@ def proc(spec: JailSpec) -> Iterator[Step]:
     attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOEXEC")
     yield from file_system("proc", "the processes of this jail alone", slot="proc", attributes=attributes)
     yield from _mount_point(spec, "proc", "/proc")
-    yield step("prepare", "how PID 1 finds all that a program has started, and what it has filled", slot="proc", at="base")
+    yield step(
+        "prepare", "how PID 1 finds all that a program has started, and what it has filled", slot="proc", at="base"
+    )
     # With a user namespace of its own, a program has capabilities to attack the kernel with, and can leave the mark by
     # which PID 1 finds all that it has started. It cannot take this back without CAP_SYS_RESOURCE, which no level has.
     yield step("write", "no user namespaces inside", at="proc", path="sys/user/max_user_namespaces", text=b"0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from jailkit.plan.groups import GroupPlan
 from jailkit.plan.plan import Plan
 from jailkit.plan.steps import Step
 
@@ -54,6 +55,8 @@ _SENTENCES = {
     "cap_bound": "bound capabilities to {value}",
     "join_session_keyring": "begin a new session keyring",
     "prctl": "prctl({flags}, {value})",
+    "inherited": "take [{slot}] from the host program",
+    "enter_group": "join the control group made in {path}",
     "prepare": "make ready to start programs, with [{slot}] to find them",
 }
 
@@ -107,13 +110,22 @@ def _map(text: bytes) -> str:
 
 def explain(plan: Plan) -> str:
     """Print a plan: every step with its number, its words and its reason, then what is and is not in force."""
-    lines = ["With the rights of the caller:"]
+    lines = _group(plan.group) if plan.group else []
+    lines += ["With the rights of the caller:"]
     lines += _listed(plan.host_steps, 0)
     lines += ["", "As PID 1 of the jail:"]
     lines += _listed(plan.jail_steps, len(plan.host_steps))
     lines += ["", f"What is in force (tier {plan.tier}):"]
     lines += [f"  {item.state:8}  {item.name}: {item.fact}" for item in plan.isolation]
     return "\n".join(lines) + "\n"
+
+
+def _group(group: GroupPlan) -> list[str]:
+    lines = [f"Before anything else, a control group (version {group.version}):"]
+    lines += [f"      make a directory in {directory}" for directory in group.directories]
+    for setting in group.settings:
+        lines += [f"      write {setting.text!r} to {setting.file}", f"        because: limits.{setting.field}"]
+    return [*lines, ""]
 
 
 def _listed(steps: tuple[Step, ...], first: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Host", "IdArea", "SubIds"]
+__all__ = ["Cgroups", "Host", "IdArea", "SubIds"]
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +35,34 @@ class SubIds:
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
+class Cgroups:
+    """Where control groups for jails can be made, found out by making one. cgroups(7).
+
+    Attributes:
+        version: 2 (one tree) or 1 (a tree for each controller).
+        parents: Pairs of a controller and the directory in which groups are made; one pair, with the controller "",
+            for version 2.
+        controllers: What can be bounded there, in the words of version 2: ``cpu``, ``cpuset``, ``io``, ``memory``,
+            ``pids``, and ``cpuacct`` for accounts of processor time.
+        files: The files, out of those that not every kernel has, which a group has there.
+        source: By what right: ``explicit``, ``delegated`` or ``systemd``.
+        devices: Numbers of the block devices that I/O limits are for, as ``8:0``.
+    """
+
+    version: int
+    parents: tuple[tuple[str, str], ...]
+    controllers: frozenset[str]
+    files: frozenset[str] = frozenset()
+    source: str = "delegated"
+    devices: tuple[str, ...] = ()
+
+    def parent(self, controller: str) -> str:
+        """Return the directory in which groups of a controller are made."""
+        parents = dict(self.parents)
+        return parents[controller] if self.version == 1 else parents[""]
+
+
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Host:
     """One machine, as one user sees it.
 
@@ -53,6 +81,8 @@ class Host:
         staging: A directory to attach the jail's tmpfs at, in the jail's own view of the host, for a moment.
         idmapped: Paths, out of those a spec names, on file systems that have idmapped mounts.
         hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
+        cgroups: Where control groups of jails can be made, or None.
+        no_cgroups: Where they were looked for in vain, and why each place would not do.
     """
 
     uid: int
@@ -68,6 +98,8 @@ class Host:
     staging: str = "/tmp"  # noqa: S108 - nothing is written there
     idmapped: frozenset[str] = frozenset()
     hard_limits: tuple[tuple[str, int], ...] = ()
+    cgroups: Cgroups | None = None
+    no_cgroups: str = "nobody has looked for a control group"
 
     @property
     def tier(self) -> str:

@@ -9,10 +9,22 @@ import attrs
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host, SubIds
+from jailkit.plan.groups import GroupPlan
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level, User
 
-__all__ = ["OWNER", "Ids", "birth", "check_user", "choose_ids", "id_map", "namespaces", "network", "take_network"]
+__all__ = [
+    "OWNER",
+    "Ids",
+    "birth",
+    "check_user",
+    "choose_ids",
+    "id_map",
+    "join_groups",
+    "namespaces",
+    "network",
+    "take_network",
+]
 
 OWNER = 0xFFFF_FFFF
 """In a map for an idmapped mount: the owner of the file that is mounted (JK_OWNER)."""
@@ -146,9 +158,17 @@ def namespaces(spec: JailSpec) -> tuple[str, ...]:
     return tuple(names)
 
 
-def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
+_FIRST_JOIN = 7
+"""JK_JOIN_FD: the number from which on jailkit-init finds what the jail joins its control groups by."""
+
+
+def birth(spec: JailSpec, host: Host, ids: Ids, group: GroupPlan | None) -> Iterator[Step]:
     """Make PID 1 and tell the kernel which ids it has: the end of the host phase."""
-    yield step("clone", "PID 1 of the jail, in namespaces of its own", slot="pid1", flags=namespaces(spec))
+    born_in = "group" if group and group.version == 2 else None
+    if born_in:
+        yield step("inherited", "the control group that the host has made", slot=born_in, value=_FIRST_JOIN)
+    why = "PID 1 of the jail, in namespaces of its own" + (", born in its control group" if born_in else "")
+    yield step("clone", why, slot="pid1", at=born_in, flags=namespaces(spec))
     if ids.source == "subid":
         assert host.sub_ids  # noqa: S101 - choose_ids() has looked
         for helper, extents in ((host.sub_ids.newuidmap, ids.uids), (host.sub_ids.newgidmap, ids.gids)):
@@ -173,6 +193,13 @@ def birth(spec: JailSpec, host: Host, ids: Ids) -> Iterator[Step]:
     }[ids.source]
     yield step("idmap", why, path="uid_map", text=id_map(ids.uids))
     yield step("idmap", why, path="gid_map", text=id_map(ids.gids))
+
+
+def join_groups(group: GroupPlan | None) -> Iterator[Step]:
+    """Let PID 1 join groups of version 1 before it does anything else; in version 2 it was born in its group."""
+    if group and group.version == 1:
+        for number, directory in enumerate(group.directories, _FIRST_JOIN):
+            yield step("enter_group", "whatever it uses from here on counts", path=directory, text=b"0", value=number)
 
 
 _IFF_UP = 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
 
-from jailkit.plan.bounds import Bounds
+from jailkit.plan.bounds import Bounds, scratch
 from jailkit.plan.facts import Host
+from jailkit.plan.groups import GROUP_FIELDS, GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
@@ -23,6 +25,8 @@ _RLIMITS = {
     "stack": "RLIMIT_STACK, for each process by itself",
     "core": "RLIMIT_CORE, for each process by itself",
     "address_space": "RLIMIT_AS, for each process by itself",
+    "locked_memory": "RLIMIT_MEMLOCK, for each process by itself",
+    "message_queues": "RLIMIT_MSGQUEUE, for all processes of one user of the jail",
 }
 
 
@@ -41,11 +45,12 @@ class Protection:
     fact: str
 
 
-def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds) -> tuple[Protection, ...]:
+def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds, group: GroupPlan | None) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     return (
         *_walls(spec, ids, keyrings=host.keyrings),
         *_privileges(spec),
+        *_group_limits(spec, host, bounded, group),
         *_limits(spec, bounded),
     )
 
@@ -97,21 +102,37 @@ def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
     )
 
 
+def _group_limits(spec: JailSpec, host: Host, bounded: Bounds, group: GroupPlan | None) -> Iterator[Protection]:
+    """List what a control group keeps, or an rlimit in its place, or nothing."""
+    for name in GROUP_FIELDS:
+        amount = getattr(spec.effective_limits, name)
+        rlimit = f"{bounded.in_force[name]}, {_RLIMITS[name]}" if name in bounded.in_force else ""
+        if amount == UNLIMITED:
+            yield Protection(f"limit: {name}", "absent", "unlimited")
+        elif group and name in group.fields:
+            files = sorted({setting.file for setting in group.settings if setting.field == name})
+            fact = f"{amount}, {', '.join(files) or 'accounts'} of a control group of version {group.version}"
+            yield Protection(f"limit: {name}", "enforced", "; ".join(part for part in (fact, rlimit) if part))
+        elif rlimit:
+            # One user of the jail has one count, so this holds for the whole jail; processor time is per process.
+            yield Protection(f"limit: {name}", "enforced" if name == "processes" else "degraded", rlimit)
+        else:
+            why = host.no_cgroups if host.cgroups is None else "the control groups here have no such controller"
+            yield Protection(f"limit: {name}", "absent", f"{amount} is the default, but {why}")
+
+
 def _limits(spec: JailSpec, bounded: Bounds) -> tuple[Protection, ...]:
     limits = spec.effective_limits
-    listed = [
-        Protection(f"limit: {name}", "absent", "no control groups in this version")
-        for name in ("memory", "swap", "cpus")
-    ]
+    listed = []
     for name, fact in _RLIMITS.items():
-        amount = bounded.in_force.get(name, UNLIMITED)
-        weaker = name == "cpu_seconds"
-        listed.append(
-            _protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited", weaker=weaker)
-        )
+        if name not in GROUP_FIELDS:
+            amount = bounded.in_force.get(name, UNLIMITED)
+            listed.append(_protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited"))
     for name, fact in (("wall_seconds", "the host's clock"), ("output", "the host stops reading and kills")):
         amount = getattr(limits, name)
         listed.append(_protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited"))
-    fact = f"{limits.disk}, size of the tmpfs behind /tmp, home, /dev/shm and an ephemeral root"
-    listed.append(_protection("limit: disk", limits.disk != UNLIMITED, fact, "unlimited"))
+    for name, what in (("disk", "size"), ("inodes", "names in")):
+        amount = scratch(limits)[name]
+        fact = f"{amount}, {what} of the tmpfs behind /tmp, home, /dev/shm and an ephemeral root"
+        listed.append(_protection(f"limit: {name}", amount != UNLIMITED, fact, "unlimited"))
     return tuple(listed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from jailkit.plan.groups import GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.plan.isolation import Protection
 from jailkit.plan.steps import Step
@@ -23,6 +24,7 @@ class Plan:
         needs_id_slice: Whether each start must be given a slice of the host's id area.
         tier: By which means: ``root`` (the caller is privileged, the jail is not) or ``userns`` (any user).
         isolation: Every protection with its state.
+        group: The control group that is made before anything else, or None.
     """
 
     host_steps: tuple[Step, ...]
@@ -32,3 +34,4 @@ class Plan:
     needs_id_slice: bool
     tier: str
     isolation: tuple[Protection, ...]
+    group: GroupPlan | None = None

@@ -8,9 +8,10 @@ import attrs
 
 from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
+from jailkit.plan.groups import GroupPlan, accounts_group, program_group
 from jailkit.plan.identity import check_user
 from jailkit.plan.plan import Plan
-from jailkit.spec import Command, JailSpec, Level, User
+from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
 
 __all__ = ["Program", "prepare", "prepare_open"]
 
@@ -33,10 +34,14 @@ class Program:
         argv: The program and its arguments.
         env: Its variables, as NAME=value.
         cwd: Where it starts.
-        cpu_seconds: Processor time that its limit allows, or inf.
+        cpu_seconds: Processor time that the rlimit of each process allows, or inf.
+        cpu_limit: Processor time of it and all that it starts, or inf.
         wall_seconds: Time that it may take, or inf.
         output: Bytes that it may write to stdout and stderr together, or inf.
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
+        group: The control group that it gets for itself, or None.
+        group_in_company: The same, for the time when other programs are in the group of the jail.
+        disk: Bytes that the jail may write, or inf: whether it was full in the end is for the verdict.
     """
 
     flags: tuple[str, ...]
@@ -50,9 +55,13 @@ class Program:
     env: tuple[bytes, ...]
     cwd: bytes
     cpu_seconds: float
+    cpu_limit: float
     wall_seconds: float
     output: float
     open_flags: tuple[str, ...] = ()
+    group: GroupPlan | None = None
+    group_in_company: GroupPlan | None = None
+    disk: float = UNLIMITED
 
 
 def prepare(
@@ -74,6 +83,7 @@ def prepare(
     user = command.user or spec.effective_user
     check_user(user, plan.ids)
     bounded = bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
+    group, in_company = (None, None) if alone else _groups(command.limits, spec, host)
     env = _environment(command, spec, user)
     flags = {
         "JK_RUN_ALONE": alone,
@@ -94,9 +104,24 @@ def prepare(
         env=tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
         cwd=os.fsencode(command.cwd or plan.cwd),
         cpu_seconds=bounded.cpu_seconds,
+        cpu_limit=bounded.cpu_limit,
         wall_seconds=bounded.wall_seconds,
         output=bounded.output,
+        group=group,
+        group_in_company=in_company,
+        disk=UNLIMITED if spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
+
+
+def _groups(own: Limits, spec: JailSpec, host: Host) -> tuple[GroupPlan | None, GroupPlan | None]:
+    """Decide the group of a program: for limits of its own, or to tell its processor time from that of others."""
+    group = program_group(own, spec.effective_limits, host)
+    if group or spec.limits.cpu_seconds in (None, UNLIMITED):
+        return group, None
+    accounts = accounts_group(host)
+    # In version 1 the jail's group has no part that is for programs without a group of their own, and to join one
+    # is cheap; in version 2 it may take milliseconds (cgroups(7): a move waits for a grace period).
+    return (accounts, None) if accounts and accounts.version == 1 else (None, accounts)
 
 
 def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSpec, plan: Plan, host: Host) -> Program:
@@ -106,7 +131,14 @@ def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSp
     # O_NONBLOCK: a fifo without a reader is an error, not a wait.
     open_flags = (*open_flags, "O_NONBLOCK", "O_NOCTTY")
     return attrs.evolve(
-        opening, flags=flags, umask=0o777 & ~mode, open_flags=open_flags, candidates=opening.argv, cwd=b"/"
+        opening,
+        group=None,
+        group_in_company=None,
+        flags=flags,
+        umask=0o777 & ~mode,
+        open_flags=open_flags,
+        candidates=opening.argv,
+        cwd=b"/",
     )
 
 

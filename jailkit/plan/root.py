@@ -11,15 +11,15 @@ Being one file system, it bounds all that the jail can write at once (`Limits.di
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from jailkit._errors import UnsupportedError
+from jailkit.plan.bounds import scratch
 from jailkit.plan.etc import generated_files
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import id_map
 from jailkit.plan.steps import Step, file_system, step, way_to
-from jailkit.spec import JailSpec
+from jailkit.spec import UNLIMITED, JailSpec
 
 __all__ = [
     "ROOT",
@@ -44,11 +44,10 @@ def base(spec: JailSpec, host: Host) -> Iterator[Step]:
     """Make the tmpfs that holds everything private to the jail."""
     yield step("propagation", "no mount of the jail may show up on the host", path="/", value=("MS_PRIVATE",))
     options: tuple[tuple[str, str], ...] = (("mode", "0755"),)
-    disk = spec.effective_limits.disk
-    assert disk is not None  # noqa: S101 - effective_limits has no None
-    if disk != math.inf:
-        # An inode costs about a KiB of kernel memory, whatever is in it.
-        options += (("size", str(disk)), ("nr_inodes", str(max(4096, int(disk) // 8192))))
+    bound = scratch(spec.effective_limits)
+    for name, option in (("disk", "size"), ("inodes", "nr_inodes")):
+        if bound[name] != UNLIMITED:
+            options += ((option, str(bound[name])),)
     yield from file_system(
         "tmpfs",
         "all that the jail can write without being asked, in one bound",

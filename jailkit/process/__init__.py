@@ -1,6 +1,10 @@
 """WATCH: live jails and the programs in them: descriptors, bytes, clocks, verdicts."""
 
+from jailkit.process.cgroup import GroupError
+from jailkit.process.events import EventKind, JailEvent, Watcher
+from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
+from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.process import Process, open_program
 from jailkit.process.result import ExitReason, Result, Usage
@@ -11,14 +15,22 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "EventKind",
     "ExitReason",
+    "GroupError",
+    "JailEvent",
     "LiveJail",
+    "Pressure",
     "Process",
     "Result",
     "StartFailed",
     "Stream",
     "Usage",
+    "Watcher",
+    "group_failure",
+    "jail_usage",
     "open_program",
+    "parse_pressure",
     "read_file",
     "run_program",
     "write_file",

@@ -8,12 +8,14 @@ import os
 from jailkit import _native
 from jailkit._errors import CommandNotExecutable, CommandNotFound, LaunchError
 from jailkit._native import Report
+from jailkit.process.cgroup import GroupError
 
-__all__ = ["launch_error"]
+__all__ = ["group_failure", "launch_error"]
 
 _WORDS = {
     "JK_AT_REQUEST": "read the request",
     "JK_AT_FORK": "start a process for it",
+    "JK_AT_JOIN": "let it join its control group",
     "JK_AT_STDIO": "give it its standard streams",
     "JK_AT_SESSION": "give it a session of its own",
     "JK_AT_RLIMIT": "set its resource limits",
@@ -55,4 +57,24 @@ def launch_error(report: Report, argv: tuple[bytes, ...]) -> LaunchError:
         description=_WORDS.get(step, "start {}").format(repr(os.fsdecode(argv[0]))),
         hint=_HINTS.get((step, report.error)),
         filename=os.fsdecode(argv[0]),
+    )
+
+
+_GROUP_HINTS = {
+    errno.ENOENT: "the control group in which it was to be made is gone: this process was moved since it was found",
+    errno.EBUSY: "the control group has processes of its own, so that groups in it can have no controllers",
+    errno.EACCES: "the control group is not delegated to this user",
+    errno.EAGAIN: "the control group above has reached cgroup.max.descendants",
+    errno.EINVAL: "the kernel does not take this value",
+    errno.ENODEV: "limits on I/O take a whole disk that exists",
+}
+
+
+def group_failure(error: GroupError) -> LaunchError:
+    """Turn a failed step with a control group into the error for it."""
+    return LaunchError(
+        phase="cgroup",
+        errno=error.errno or errno.EIO,
+        description=error.step,
+        hint=_GROUP_HINTS.get(error.errno or 0),
     )

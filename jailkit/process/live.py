@@ -9,11 +9,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jailkit import _native
-from jailkit._errors import ClosedError
+from jailkit._errors import ClosedError, UnsupportedError
 from jailkit._native import Report, ReportKind, RequestLike
+from jailkit.plan import GroupPlan, Program, Setting
+from jailkit.process.cgroup import GroupError, Join, Meter
+from jailkit.process.events import JailEvent, Watcher
+from jailkit.process.failure import group_failure
+from jailkit.process.ledger import Ledger, close_all
 
 __all__ = ["LiveJail", "StartFailed"]
 
@@ -27,26 +33,27 @@ uninterruptible sleep."""
 
 
 @functools.lru_cache(maxsize=256)
-def _encoded(program: Any, null: tuple[bool, bool, bool], merge: bool) -> bytes:
-    return _native.encode_request(program, null, merge=merge)
+def _encoded(program: Any, null: tuple[bool, bool, bool], merge: bool, joins: int) -> bytes:
+    return _native.encode_request(program, null, merge=merge, joins=joins)
 
 
 _SMALL = 4096
 
 
-def _request(program: RequestLike, stdio: tuple[int, int, int]) -> bytes:
+def _request(program: RequestLike, stdio: tuple[int, int, int], joins: int = 0) -> bytes:
     null = (stdio[0] == _native.NULL, stdio[1] == _native.NULL, stdio[2] == _native.NULL)
     # What is asked for again and again is encoded once; what is large is not worth the memory.
     encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
-    return bytes(encode(program, null, stdio[2] == _native.SAME))
+    return bytes(encode(program, null, stdio[2] == _native.SAME, joins))
 
 
 class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows the plan, turns it into a LaunchError
     """A jail was not born. `report` says where, or is None where nobody said anything."""
 
-    def __init__(self, report: Report | None, error: int) -> None:
+    def __init__(self, report: Report | None, error: int, *, out_of_memory: bool = False) -> None:
         self.report = report
         self.error = error
+        self.out_of_memory = out_of_memory
         super().__init__(report, error)
 
 
@@ -55,8 +62,12 @@ class LiveJail:
 
     _ended = True  # until there is something to end: an exception may come at any point of __init__
 
-    def __init__(self, plan: bytes, ids: _native.Ids | None) -> None:
+    def __init__(self, plan: bytes, ids: _native.Ids | None, group: GroupPlan | None = None) -> None:
         """Hold what a start needs; with `ids`, the jail claims a slice of host ids for as long as its PID 1 lives."""
+        self.ledger = Ledger(group)
+        self.began = time.monotonic()
+        self._watchers: list[Watcher] = []
+        self._frozen = False
         self._plan = plan
         self._ids = ids
         self._jail = _native.Jail()
@@ -65,15 +76,19 @@ class LiveJail:
         self._ended = False
 
     def start(self, first: _native.First | None = None) -> None:
-        """Start ``jailkit-init``.
+        """Make the jail's control group and start ``jailkit-init`` in it.
 
         Raises:
             StartFailed: It could not be started.
         """
+        joins: list[Join] = []
         try:
-            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first)
+            joins = self.ledger.open(alone=first is not None)
+            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, [join.fd for join in joins])
         except OSError as error:
             raise StartFailed(None, error.errno or errno.EIO) from error
+        finally:
+            close_all(joins)
 
     def start_with(self, run: _native.Run, program: RequestLike, stdio: tuple[int, int, int]) -> None:
         """Start, and have `program` run as soon as the jail is there.
@@ -120,26 +135,58 @@ class LiveJail:
             self._give_up(report, report.error)
 
     def _give_up(self, report: Report | None, error: int) -> None:
+        starved = self.ledger.group is not None and self.ledger.group.oom_kills() > 0
         self.end()
-        raise StartFailed(report, error)
+        raise StartFailed(report, error, out_of_memory=starved)
 
-    def submit(self, run: _native.Run, program: RequestLike, stdio: tuple[int, int, int], *, watched: bool) -> None:
-        """Ask for a program; the answer comes to `run`.
+    def submit(
+        self,
+        run: _native.Run,
+        program: RequestLike,
+        stdio: tuple[int, int, int],
+        *,
+        watched: bool,
+        joins: Sequence[int] = (),
+    ) -> None:
+        """Ask for a program; the answer comes to `run`. It joins the control groups that `joins` stand for.
 
         Raises:
             StartFailed: The jail was not born.
             ClosedError: It is closed, or its PID 1 is gone.
         """
-        request = _request(program, stdio)
+        request = _request(program, stdio, len(joins))
         # Locked, because another thread may end the jail, and the number of its socket be somebody else's by then.
         with self._lock:
             if self._ended:
                 raise ClosedError("this jail is closed")
             try:
-                run.submit(self._jail.ctl, request, stdio, watched=watched)
+                run.submit(self._jail.ctl, request, stdio, watched=watched, joins=joins)
             except (BrokenPipeError, ConnectionResetError):
                 self.wait_ready()  # raises, if it was never born
                 raise ClosedError("this jail has ended: its PID 1 was killed") from None
+
+    def submit_metered(
+        self, run: _native.Run, program: Program, stdio: tuple[int, int, int], *, watched: bool
+    ) -> Meter | None:
+        """Ask for a program that is accounted for; return its meter, to be given to `Ledger.finish`.
+
+        Raises:
+            LaunchError: Its control group could not be made.
+            StartFailed: The jail was not born.
+            ClosedError: It is closed, or its PID 1 is gone.
+        """
+        try:
+            meter, joins = self.ledger.begin(program)
+        except GroupError as error:
+            raise group_failure(error) from error
+        try:
+            self.submit(run, program, stdio, watched=watched, joins=[join.fd for join in joins])
+        except BaseException:
+            self.ledger.finish(meter)
+            raise
+        finally:
+            close_all(joins)
+        return meter
 
     def kill(self) -> None:
         """Kill PID 1, and with it everything in the jail, without waiting."""
@@ -152,9 +199,13 @@ class LiveJail:
                     continue
                 except BlockingIOError:
                     return
-            if self._jail.pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._jail.pidfd, signal.SIGKILL)
+            self._kill_now()
+
+    def _kill_now(self) -> None:
+        """Send SIGKILL to PID 1, if its birth was heard of."""
+        if self._jail.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._jail.pidfd, signal.SIGKILL)
 
     def end(self) -> None:
         """Kill everything in the jail and wait until it is gone. Safe to call again, and from several threads.
@@ -164,12 +215,74 @@ class LiveJail:
         """
         with self._lock:
             self._ended = True
+            if self._frozen:  # in version 1 who is frozen does not die
+                self._kill_frozen()
             self._jail.end(_DEATH_SECONDS)
+        for watcher in self._watchers:
+            watcher.stop()
+        with self._lock:
+            self.ledger.close()
+
+    def change(self, settings: Iterable[Setting]) -> None:
+        """Write new settings into the files of the jail's control group.
+
+        Raises:
+            LaunchError: The kernel refuses one.
+        """
+        with self._lock:
+            if self._ended:
+                raise ClosedError("this jail is closed")
+            try:
+                if self.ledger.group is not None:
+                    self.ledger.group.write(tuple(settings))
+            except GroupError as error:
+                raise group_failure(error) from error
+
+    def watch(self, callback: Callable[[JailEvent], object], threshold: float | None) -> None:
+        """Have a function called for events, from a thread that ends with the jail.
+
+        Raises:
+            UnsupportedError: The jail has no control group that counts memory.
+        """
+        self._watchers.append(Watcher(self.ledger, callback, threshold))
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop everything in the jail, or let it go on.
+
+        Raises:
+            UnsupportedError: The jail has no control group that can do it.
+            LaunchError: The kernel refuses.
+            TimeoutError: A process cannot be stopped: it is in uninterruptible sleep.
+        """
+        group = self.ledger.group
+        if group is None or (group.plan.version == 1 and group.plan.freezer is None):
+            raise UnsupportedError(
+                "pause()",
+                "the jail has no control group, or the host no freezer",
+                "give the jail a limit that needs a control group, such as limits.memory, on a host that has them",
+            )
+        with self._lock:
+            if self._ended:
+                raise ClosedError("this jail is closed")
+            self._frozen = True  # also when it fails half-way
+            try:
+                group.freeze(frozen=frozen)
+            except GroupError as error:
+                raise group_failure(error) from error
+            self._frozen = frozen
+
+    def _kill_frozen(self) -> None:
+        """Kill what is frozen, and only then let it go on: it never runs again."""
+        self._kill_now()
+        if self.ledger.group is not None:
+            with contextlib.suppress(OSError):
+                self.ledger.group.freeze(frozen=False)
 
     def disown(self) -> None:
         """After a fork, in the child: let go without touching the jail, which is the parent's."""
         self._lock = threading.RLock()  # the parent's may be held by a thread that does not exist here
         self._ended = True
+        self.ledger.disown()
         self._jail.disown()
 
     def __del__(self) -> None:

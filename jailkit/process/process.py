@@ -16,12 +16,13 @@ from typing import IO, Any, final
 from jailkit import _native
 from jailkit._errors import ClosedError, WaitTimeout
 from jailkit.plan import Program, Protection
+from jailkit.process.cgroup import Meter
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import Captured, Conversation
-from jailkit.process.verdict import judge
+from jailkit.process.verdict import Account, judge, take_account
 
 __all__ = ["Process", "open_program"]
 
@@ -53,6 +54,7 @@ class Process:
         *,
         began: float,
         text: bool,
+        meter: Meter | None = None,
     ) -> None:
         self.args = program.argv
         self._live = live
@@ -63,7 +65,16 @@ class Process:
         self._lock = threading.RLock()
         self._began = began
         self._wall = math.nan
-        self._talk = Conversation(run, Captured(program.output), began + program.wall_seconds, live.kill)
+        self._meter = meter
+        self._account: Account | None = None
+        self._talk = Conversation(
+            run,
+            Captured(program.output),
+            began + program.wall_seconds,
+            live.kill,
+            meter=meter,
+            cpu_limit=program.cpu_limit,
+        )
         self.stdin, self.stdout, self.stderr = (_file(run, number, text=text) for number in range(3))
         if program.wall_seconds != math.inf:
             self._watch(began + program.wall_seconds - time.monotonic())
@@ -138,6 +149,14 @@ class Process:
                 raise WaitTimeout(self.args, timeout)
         if math.isnan(self._wall):
             self._wall = time.monotonic() - self._began
+        self._settle()
+
+    def _settle(self) -> None:
+        """Read the meter once, at the end, and give it back."""
+        with self._lock:
+            if self._account is None:
+                self._account = take_account(self._meter, self._talk.report, alone=False)
+                self._live.ledger.finish(self._meter, detached="JK_RUN_DETACH" in self._program.flags)
 
     def communicate(self, input: bytes | str | None = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002 - as in subprocess
         """Write `input`, read both outputs, wait for the end; return what it wrote, bounded as in `Result`.
@@ -193,6 +212,7 @@ class Process:
             host_verdict=verdict,
             wall=self._wall,
             isolation=self._isolation,
+            account=self._account or Account(),
         )
 
     def close(self) -> None:
@@ -206,6 +226,9 @@ class Process:
         if hasattr(self, "_forget_timer"):
             self._forget_timer()
         self._run.close()
+        if self._account is None and not self._live.closed:
+            self._account = Account()
+            self._live.ledger.finish(self._meter, detached="JK_RUN_DETACH" in self._program.flags)
 
     def _disown(self) -> None:
         """After a fork, in the child: let go without touching the program, which is the parent's."""
@@ -262,12 +285,14 @@ def open_program(
     """
     began = time.monotonic()
     run = _native.Run()
+    meter: Meter | None = None
     try:
-        live.submit(run, program, descriptors(*streams), watched=True)
+        meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
         _wait_exec(run, program)
-        return Process(live, run, program, isolation, began=began, text=text)
+        return Process(live, run, program, isolation, began=began, text=text, meter=meter)
     except BaseException:
         run.close()
+        live.ledger.finish(meter)
         raise
 
 

@@ -19,8 +19,8 @@ Output = TypeVar("Output", bytes, str)
 class ExitReason(enum.Enum):
     """Why a program is no longer running. Decided on the host; nothing that the program says counts.
 
-    When several things are true, the first in this order is the reason: what the host did (OUTPUT, WALL_TIME, KILLED),
-    then what the kernel did for a limit (CPU_TIME), then how the program itself ended (SIGNALED, EXITED).
+    When several things are true of an end, the first in this order is the reason: MEMORY, OUTPUT, DISK, CPU_TIME,
+    WALL_TIME, KILLED, LOST, SIGNALED, EXITED. What the host does, it does for the first reason that it sees.
     """
 
     EXITED = "exited"
@@ -30,13 +30,15 @@ class ExitReason(enum.Enum):
     WALL_TIME = "wall time"
     """It did not end within ``timeout`` or `Limits.wall_seconds`; it and all it had started was killed."""
     CPU_TIME = "cpu time"
-    """It used up `Limits.cpu_seconds`."""
+    """It used up `Limits.cpu_seconds`, alone or with what it had started."""
     MEMORY = "memory"
-    """It used up `Limits.memory`. Not given by this version, which has no control groups."""
+    """`Limits.memory` was used up, and the kernel killed a process of the program for it; the rest was killed by the
+    host. Also when the program itself ended by its own will, with whatever code, after it had lost a child so."""
     OUTPUT = "output"
     """It wrote more than `Limits.output` bytes to stdout and stderr, and was killed, unless it had ended by then."""
     DISK = "disk"
-    """It used up `Limits.disk`. Not given by this version: the program sees ENOSPC and ends as it likes."""
+    """It failed, with an exit code other than 0 or by a signal, while nothing was left of `Limits.disk` or
+    `Limits.inodes`. (A program that fills the disk sees ENOSPC, and is not killed for it.)"""
     KILLED = "killed"
     """The caller killed it: `Process.kill`, or the jail was closed."""
     LOST = "lost"
@@ -48,13 +50,28 @@ class Usage:
     """What a program used. Measured by the kernel and by the host's clock.
 
     Attributes:
-        cpu_user: Seconds in user mode, of the program and of the children it waited for (wait4(2)).
+        cpu_user: Seconds in user mode.
         cpu_system: The same, in the kernel.
+        cpu_source: ``cgroup``: of the program and all that it has started. ``rusage``: of the program and of the
+            children it has waited for (wait4(2)); that is so where the jail has no control group with accounts, and
+            where several programs of a jail ran side by side in one group.
         wall: Seconds from the request to the report of the end, by the host's monotonic clock.
         memory_peak: Bytes, or None where nobody measured it.
-        memory_source: What `memory_peak` is: ``maxrss`` is the largest resident size that a single process
-            of the program reached, not the sum.
-        processes_peak: None: needs control groups.
+        memory_source: What `memory_peak` is: ``memory.peak`` (control groups of version 2) and
+            ``memory.max_usage_in_bytes`` (version 1) are the most that everything together used at once, caches
+            included; ``maxrss`` is the largest resident size that a single process of the program reached.
+        processes_peak: Most processes and threads at once, PID 1 of the jail among them where the program was alone in
+            its jail; None where no control group tells.
+        io_read: Bytes read from block devices, or None where no control group tells.
+        io_written: Bytes written to block devices, or None.
+        memory: Of a live jail: bytes now.
+        processes: Of a live jail: processes and threads now, PID 1 among them.
+        throttled: Seconds for which `Limits.cpus` kept it from running, or None.
+        switches: Voluntary context switches, of the program and of the children it has waited for.
+        preemptions: Involuntary ones.
+
+    A program has a control group of its own when it is alone in its jail (`jailkit.run`), and when `Jail.run` is
+    given limits that need one. The others of a jail share its group: they have no peak of their own but ``maxrss``.
     """
 
     cpu_user: float
@@ -63,6 +80,14 @@ class Usage:
     memory_peak: int | None
     memory_source: str
     processes_peak: int | None = None
+    cpu_source: str = "rusage"
+    io_read: int | None = None
+    io_written: int | None = None
+    throttled: float | None = None
+    switches: int = 0
+    preemptions: int = 0
+    memory: int | None = None
+    processes: int | None = None
 
     @property
     def cpu(self) -> float:

@@ -7,12 +7,13 @@ from typing import Any
 
 from jailkit import _native
 from jailkit.plan import Program, Protection
+from jailkit.process.cgroup import Meter
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import KILL_SECONDS, Captured, Conversation
-from jailkit.process.verdict import judge
+from jailkit.process.verdict import judge, take_account
 
 __all__ = ["run_program"]
 
@@ -46,25 +47,25 @@ def run_program(
     began = time.monotonic()
     alone = "JK_RUN_ALONE" in program.flags
     run = _native.Run()
+    meter: Meter | None = None
     talk = Conversation(
         run=run,
         captured=Captured(program.output),
         deadline=began + program.wall_seconds,
         kill_jail=live.kill,
         patience=_ALONE_SECONDS if alone else KILL_SECONDS,
+        cpu_limit=program.cpu_limit,
     )
     try:
-        stdio = descriptors(*streams)
-        if alone:
-            live.start_with(run, program, stdio)
-        else:
-            live.submit(run, program, stdio, watched=False)
+        meter = talk.meter = _start(live, run, program, descriptors(*streams))
         run.feed(data or b"")
         run.listen()
         talk.advance()
+        account = take_account(meter, talk.report, alone=alone)
     finally:
         # This is also the order to kill: an exception here leaves nothing running.
         run.close()
+        live.ledger.finish(meter, detached="JK_RUN_DETACH" in program.flags)
     report = talk.report
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)
@@ -79,4 +80,13 @@ def run_program(
         host_verdict=talk.verdict,
         wall=time.monotonic() - began,
         isolation=isolation,
+        account=account,
     )
+
+
+def _start(live: LiveJail, run: _native.Run, program: Program, stdio: tuple[int, int, int]) -> Meter | None:
+    """Start the jail for a program that it is to end with, or ask a live one for it; return the program's meter."""
+    if "JK_RUN_ALONE" in program.flags:
+        live.start_with(run, program, stdio)
+        return live.ledger.begin(program)[0]
+    return live.submit_metered(run, program, stdio, watched=False)

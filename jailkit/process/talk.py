@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,21 @@ from typing import Any
 import attrs
 
 from jailkit._native import Event, Report, Run
+from jailkit.process.cgroup import Meter
 from jailkit.process.result import ExitReason
 
 __all__ = ["KILL_SECONDS", "Captured", "Conversation"]
 
+_PROCESSORS = os.cpu_count() or 1
 KILL_SECONDS = 2.0
 """How long PID 1 may take to end a program's tree, which it does in milliseconds, before the whole jail is killed."""
+
+
+_OOM_SECONDS = 0.25
+"""How often to look whether the kernel has killed for want of memory: what is left of the program is to die too."""
+
+_CPU_SECONDS = 0.005
+"""How near to its end a bound on processor time is looked at; a tick of the kernel's own clock."""
 
 
 @attrs.define
@@ -63,6 +73,8 @@ class Conversation:
         patience: Seconds that PID 1 has for it.
         verdict: What the host did to the program, if anything.
         ended: Whether its end was reported, or PID 1 is gone.
+        meter: What it has used, if there is a control group to tell.
+        cpu_limit: Processor time that it may use, in seconds, or inf.
     """
 
     run: Run
@@ -72,7 +84,10 @@ class Conversation:
     patience: float = KILL_SECONDS
     verdict: ExitReason | None = None
     ended: bool = False
+    meter: Meter | None = None
+    cpu_limit: float = math.inf
     _escalate: float = math.inf
+    _next_look: float = -math.inf
 
     def advance(self, until: float = math.inf) -> bool:
         """Go on until the program's end (True), or until a time on the monotonic clock (False)."""
@@ -80,7 +95,9 @@ class Conversation:
             now = time.monotonic()
             if now >= until:
                 return False
-            wake = min(until, self._escalate, self.deadline if self.verdict is None else math.inf)
+            wake = min(until, self._escalate)
+            if self.verdict is None:
+                wake = min(wake, self.deadline, self._meter_due(now))
             if self.captured.bound != math.inf:
                 self.run.allow(None if self.captured.full else int(self.captured.bound) - self.captured.size)
             events = self.run.talk(None if wake == math.inf else wake - now)
@@ -98,6 +115,22 @@ class Conversation:
     def report(self) -> Report | None:
         """How the program ended; None when PID 1 went away without a report."""
         return self.run.report
+
+    def _meter_due(self, now: float) -> float:
+        """Look at the meter if it is time; return when to look again. The first look can wait."""
+        if self.meter is None:
+            return math.inf
+        if self._next_look == -math.inf:
+            self._next_look = now + min(_OOM_SECONDS, self.cpu_limit / _PROCESSORS)
+        elif now >= self._next_look:
+            used = self.meter.cpu()
+            left = self.cpu_limit - sum(used) if used else math.inf
+            if self.meter.starved() and not self.meter.company:
+                self.kill(ExitReason.MEMORY)
+            elif left <= 0:
+                self.kill(ExitReason.CPU_TIME)
+            self._next_look = now + min(_OOM_SECONDS, max(_CPU_SECONDS, left / _PROCESSORS))
+        return self._next_look
 
     def _look(self) -> None:
         """Whatever is happening, the clock and the bound count."""

@@ -185,39 +185,56 @@ def id_number(instance: object, attribute: Any, value: Any) -> None:
         raise refuse(instance, attribute, value, f"an int, 0 to {MAX_ID}")
 
 
-def count_of(what: str, least: int, *, unlimited: bool = True) -> Validator:
+def count_of(what: str, least: int, *, unlimited: bool = True, most: int = MAX_COUNT) -> Validator:
     """Make a validator of a whole number of things (``what``) that may be None."""
-    bound = f"> {least - 1}" if least == 1 and what == "bytes" else f">= {least}"
-    words = f"an int of {what} {bound}"
+    lower = f"> {least - 1}" if least == 1 and what == "bytes" else f">= {least}"
+    words = f"an int of {what} {lower}"
     if unlimited:
         words += ", or UNLIMITED"
 
     def check(instance: object, attribute: Any, value: Any) -> None:
-        if value is None or is_int(value, least, MAX_COUNT):
+        if value is None or is_int(value, least, most):
             return
         if unlimited and isinstance(value, float) and value == math.inf:
             return
-        too_large = isinstance(value, int) and value > MAX_COUNT
-        raise refuse(instance, attribute, value, f"{words}; below 2**63" if too_large else words)
+        bound = "below 2**63" if most == MAX_COUNT else f"at most {most}"
+        too_large = isinstance(value, int) and value > most
+        raise refuse(instance, attribute, value, f"{words}; {bound}" if too_large else words)
 
     return check
 
 
-def amount_of(what: str, most: int) -> Validator:
+def amount_of(what: str, most: int, *, least: float = 0) -> Validator:
     """Make a validator of a positive, possibly fractional amount that may be None."""
-    words = f"a finite number of {what} > 0, or UNLIMITED"
+    words = f"a finite number of {what} {f'>= {least}' if least else '> 0'}, or UNLIMITED"
 
     def check(instance: object, attribute: Any, value: Any) -> None:
         if value is None:
             return
         # NaN fails every comparison, so the test must be "> 0", never "not <= 0".
         number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if not number:
+        if not number or cast("float", value) < least:
             raise refuse(instance, attribute, value, words)
         if cast("float", value) > most and value != math.inf:
             raise refuse(instance, attribute, value, f"at most {most} {what}, or UNLIMITED")
 
     return check
+
+
+_CPU_LIST = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
+
+
+def cpu_list(instance: object, attribute: Any, value: Any) -> None:
+    """Accept processors as the kernel writes them, see cpuset(7), or UNLIMITED, or None."""
+    if value is None or (isinstance(value, float) and value == math.inf):
+        return
+    words = 'processors as in "0-3,6" (cpuset(7), list format), or UNLIMITED'
+    if not isinstance(value, str) or not _CPU_LIST.fullmatch(value):
+        raise refuse(instance, attribute, value, words)
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise refuse(instance, attribute, value, words)
 
 
 def environment(instance: object, attribute: Any, value: Any) -> None:

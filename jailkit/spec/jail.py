@@ -101,6 +101,10 @@ class JailSpec:
         seccomp: The system call filter: True asks for it by name (`UnsupportedError`: this
             version has none), False switches it off, None is the default of the level.
         landlock: The Landlock rules, as `seccomp`.
+        cgroup: A control group in which that of the jail is made: its path below the mount point of
+            cgroupfs, or its directory. It must exist, have no processes of its own (version 2), and
+            be writable. Default: None, which is the environment variable ``JAILKIT_CGROUP``, else a
+            group that this process may write to, else a scope of systemd's, else none.
 
     Raises:
         SpecError: A field has a wrong type or value; two mounts have one target; ``writable``
@@ -134,6 +138,12 @@ class JailSpec:
     )
     seccomp: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
     landlock: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+    cgroup: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=attrs.converters.optional(check.clean_path),
+        validator=attrs.validators.optional(check.absolute_path),
+    )
 
     @property
     def effective_user(self) -> User:

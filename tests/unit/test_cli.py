@@ -42,6 +42,7 @@ FIELDS: dict[str, tuple[list[str], Any]] = {
     "cwd": (["--cwd", "/tmp"], "/tmp"),
     "seccomp": (["--no-seccomp"], False),
     "landlock": (["--landlock"], True),
+    "cgroup": (["--cgroup", "/judges"], "/judges"),
 }
 LIMITS = {
     "memory": (["--memory", "64M"], 64 << 20),
@@ -49,13 +50,22 @@ LIMITS = {
     "cpu_seconds": (["--cpu-seconds", "500ms"], 0.5),
     "wall_seconds": (["--timeout", "2m"], 120.0),
     "cpus": (["--cpus", "0.5"], 0.5),
+    "cpuset": (["--cpuset-cpus", "0-3,6"], "0-3,6"),
+    "cpu_weight": (["--cpu-weight", "50"], 50),
     "processes": (["--processes", "unlimited"], math.inf),
+    "read_bps": (["--read-bps", "10M"], 10 << 20),
+    "write_bps": (["--write-bps", "1G"], 1 << 30),
+    "read_iops": (["--read-iops", "100"], 100),
+    "write_iops": (["--write-iops", "unlimited"], math.inf),
     "open_files": (["--open-files", "64"], 64),
     "file_size": (["--file-size", "1GiB"], 1 << 30),
     "stack": (["--stack", "8m"], 8 << 20),
     "core": (["--core", "0"], 0),
     "output": (["--output", "4096"], 4096),
     "disk": (["--disk", "1.5K"], 1536),
+    "inodes": (["--inodes", "500"], 500),
+    "locked_memory": (["--locked-memory", "0"], 0),
+    "message_queues": (["--message-queues", "64K"], 65536),
     "address_space": (["--address-space", "1TiB"], 1 << 40),
 }
 
@@ -73,7 +83,8 @@ def test_every_field_of_a_jail_has_an_option(name: str) -> None:
 def test_every_limit_has_an_option(name: str) -> None:
     """The same for the limits."""
     words, expected = LIMITS[name]
-    assert spec(*words).limits == Limits(**{name: expected})
+    fields: dict[str, Any] = {name: expected}
+    assert spec(*words).limits == Limits(**fields)
 
 
 def test_no_field_is_forgotten() -> None:

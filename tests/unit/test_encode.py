@@ -16,7 +16,7 @@ from jailkit.spec import JailSpec
 from tests.plans import FILLS, QUICK, pairs
 
 HEAD, STEP, RLIMIT = 16, 72, 24
-REQUEST = 4 * 12 + 4 * 32 + RLIMIT * 16
+REQUEST = 4 * 14 + 4 * 32 + RLIMIT * 16
 OPS = {value: name.removeprefix("JK_OP_") for value, name in _native.enum_names("jk_op").items()}
 SLOTS = _native.constant("JK_SLOTS")
 NUMBER, TEXT, SLOT = (_native.constant(f"JK_{name}") for name in ("NUMBER", "TEXT", "SLOT"))
@@ -233,7 +233,10 @@ STRUCTS = {
     "jk_rlimit": (RLIMIT, "resource reserved soft hard"),
     "jk_request": (
         REQUEST,
-        "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags groups rlimits",
+        (
+            "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags joins reserved"
+            " groups rlimits"
+        ),
     ),
 }
 
@@ -290,6 +293,7 @@ PROGRAMS = st.builds(
     env=st.lists(WORDS, max_size=4).map(tuple),
     cwd=WORDS,
     cpu_seconds=st.just(1.0),
+    cpu_limit=st.just(1.0),
     wall_seconds=st.just(1.0),
     output=st.just(1.0),
     open_flags=st.lists(st.sampled_from(["O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOCTTY"]), unique=True).map(tuple),
@@ -297,19 +301,21 @@ PROGRAMS = st.builds(
 NULL = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
 
-@given(PROGRAMS, NULL, st.booleans())
-def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge: bool) -> None:
+@given(PROGRAMS, NULL, st.booleans(), st.integers(0, 8))
+def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge: bool, joins: int) -> None:
     """Every number and every string, the empty ones too, in the order of ``struct jk_request``."""
-    data = _native.encode_request(made, null, merge=merge)
-    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags = struct.unpack_from("=12I", data)
+    data = _native.encode_request(made, null, merge=merge, joins=joins)
+    head = struct.unpack_from("=14I", data)
+    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags, joined_groups, reserved = head
+    assert (joined_groups, reserved) == (joins, 0)
     assert (abi, size) == (_native.constant("JK_ABI"), len(data))
     streams = sum(_native.constant("JK_RUN_NULL") << number for number in range(3) if null[number])
     assert flags == joined(made.flags) | streams | (_native.constant("JK_RUN_MERGE") if merge else 0)
     assert (uid, gid, umask, open_flags) == (made.uid, made.gid, made.umask, joined(made.open_flags))
-    listed = struct.unpack_from("=32I", data, 48)
+    listed = struct.unpack_from("=32I", data, 56)
     assert listed == (*made.groups, *(0,) * (32 - groups))
     assert groups == len(made.groups)
-    table = list(struct.iter_unpack("=IIQQ", data[176:REQUEST]))
+    table = list(struct.iter_unpack("=IIQQ", data[184:REQUEST]))
     assert table[:rlimits] == [(_native.constant(name), 0, soft, hard) for name, soft, hard in made.rlimits]
     assert table[rlimits:] == [(0, 0, 0, 0)] * (16 - rlimits)
     assert counts == [len(made.candidates), len(made.argv), len(made.env)]

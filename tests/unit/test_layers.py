@@ -18,18 +18,22 @@ ALLOWED = {
     "_version": set(),
     "spec": {"_errors"},
     "plan": {"_errors", "spec"},
-    "_host": {"_errors", "spec", "plan", "_native"},
+    "_janitor": set(),
+    "_cgroups": {"_errors", "_janitor", "plan"},
+    "_host": {"_errors", "spec", "plan", "_native", "_cgroups"},
     "_native": {"_errors"},
-    "process": {"_errors", "spec", "plan", "_native"},
+    "process": {"_errors", "_janitor", "spec", "plan", "_native"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch"},
+    "_limited": {"spec", "_launch", "process"},
+    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited"},
+    "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
 ONLY = {
     # Who watches is handed one decided program, and a result repeats which protections were in force; neither says
     # how that came about.
-    ("process", "plan"): {"Program", "Protection"},
+    ("process", "plan"): {"GroupPlan", "Program", "Protection", "Setting"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
 ON_TOP = {"", "__main__", "_cli"}

@@ -12,8 +12,9 @@ from hypothesis import given
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, Plan, Program, Protection, Step, compile_plan, explain, prepare
+from jailkit.plan.groups import GROUP_FIELDS
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
-from tests.plans import GRID, QUICK, RLIMITS, named, pairs, root_host, steps_of, sub_host, user_host
+from tests.plans import GRID, QUICK, RLIMITS, named, pairs, root_host, steps_of, sub_host, user_host, where
 
 Evidence = Callable[[list[Step], Program], bool]
 
@@ -33,6 +34,11 @@ def does(op: str, count: int = 1, **fields: object) -> Evidence:
     return lambda steps, _: (
         sum(one.op == op and all(getattr(one, n) == v for n, v in fields.items()) for one in steps) >= count
     )
+
+
+def nothing(_: list[Step], __: Program) -> bool:
+    """No step of a plan shows it."""
+    return False
 
 
 def both(*parts: Evidence) -> Evidence:
@@ -73,8 +79,8 @@ EVIDENCE: dict[str, Evidence] = {
     "nested user namespaces": does("write", path="sys/user/max_user_namespaces", text=b"0"),
     "seccomp": lambda *_: False,
     "landlock": lambda *_: False,
-    **{f"limit: {name}": lambda *_: False for name in ("memory", "swap", "cpus")},
     **{f"limit: {field}": has_rlimit(name) for field, name in RLIMITS.items()},
+    "limit: inodes": does("fsconfig", slot="base.fs", path="nr_inodes"),
     "limit: wall_seconds": lambda _, program: program.wall_seconds != math.inf,
     "limit: output": lambda _, program: program.output != math.inf,
     "limit: disk": does("fsconfig", slot="base.fs", path="size"),
@@ -94,9 +100,14 @@ def test_every_word_has_its_fact(pair: tuple[JailSpec, Host]) -> None:
     spec, host = pair
     plan = compile_plan(spec, host)
     program = prepare(Command(["x"]), spec, plan, host)
-    assert listed(plan).keys() == EVIDENCE.keys()
+    assert listed(plan).keys() == EVIDENCE.keys() | {f"limit: {field}" for field in GROUP_FIELDS}
     for name, item in listed(plan).items():
-        assert EVIDENCE[name](steps_of(plan), program) == (item.state != "absent"), item
+        grouped = plan.group is not None and name.removeprefix("limit: ") in plan.group.fields
+        look = EVIDENCE.get(name, nothing)
+        assert (grouped or look(steps_of(plan), program)) == (item.state != "absent"), item
+        if grouped:
+            assert item.state == "enforced"
+            assert where(steps_of(plan), "inherited") or where(steps_of(plan), "enter_group")
         assert item.fact.strip()
 
 
@@ -114,17 +125,19 @@ def test_evidence_is_found_missing() -> None:
         always &= found
         never -= found
     assert always == ALWAYS
-    assert never == {"seccomp", "landlock", "limit: memory", "limit: swap", "limit: cpus"}
+    assert never == {"seccomp", "landlock"}
 
 
 @QUICK
 @given(pairs())
 def test_a_limit_of_each_process_is_not_called_a_limit_of_the_jail(pair: tuple[JailSpec, Host]) -> None:
-    """Who forks multiplies its processor time: never more than "degraded". The fact says whose limit it is."""
+    """Who forks multiplies its processor time: without a control group never more than "degraded"."""
     for field, name in RLIMITS.items():
-        item = listed(compile_plan(*pair))[f"limit: {field}"]
+        plan = compile_plan(*pair)
+        item = listed(plan)[f"limit: {field}"]
         assert item.state == "absent" or name in item.fact
-        assert field != "cpu_seconds" or item.state != "enforced"
+        if field == "cpu_seconds" and not (plan.group and field in plan.group.fields):
+            assert item.state != "enforced"
 
 
 @pytest.mark.parametrize("level", Level)

@@ -20,6 +20,7 @@ from tests.plans import (
     QUICK,
     SUB_IDS,
     TIERS,
+    VALUES,
     entries,
     named,
     namespaces,
@@ -252,7 +253,10 @@ REFUSED: dict[str, tuple[dict[str, Any], Host, str]] = {
     "seccomp": ({"seccomp": True}, root_host(), "seccomp=True"),
     "landlock": ({"landlock": True}, user_host(), "landlock=True"),
     "hostname": ({"level": "chroot", "hostname": "x"}, root_host(), "hostname='x'"),
-    **{name: ({"limits": Limits(**{name: 1})}, root_host(), f"limits.{name}") for name in NEEDS_CGROUPS},
+    **{
+        name: ({"limits": Limits(**{name: VALUES.get(name, 1)})}, root_host(), f"limits.{name}")
+        for name in NEEDS_CGROUPS
+    },
     "uid over the slice": ({"user": AREA.slice}, root_host(), "user 65536 with groups [65536]"),
     "gid over the slice": ({"user": User(0, AREA.slice)}, root_host(), "user 0 with groups [65536]"),
     "group over the slice": ({"user": User(0, 0, groups=(AREA.slice,))}, root_host(), "user 0 with groups [0, 65536]"),

@@ -18,7 +18,7 @@ from jailkit import _native
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, Program, compile_plan, prepare, prepare_open
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User, Writable
-from tests.plans import GRID, NEEDS_CGROUPS, QUICK, ROOTS, pairs, root_host, sub_host, user_host, wants_cgroups
+from tests.plans import GRID, NEEDS_CGROUPS, QUICK, ROOTS, VALUES, pairs, root_host, sub_host, user_host, wants_cgroups
 from tests.strategies import ENVIRONMENTS, LIMITS, commands
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,6 +30,8 @@ FIELDS = {
     "RLIMIT_STACK": "stack",
     "RLIMIT_CORE": "core",
     "RLIMIT_AS": "address_space",
+    "RLIMIT_MEMLOCK": "locked_memory",
+    "RLIMIT_MSGQUEUE": "message_queues",
 }
 NAMES = {field: name for name, field in FIELDS.items()}
 
@@ -200,7 +202,7 @@ def test_the_remedy_for_processes_works() -> None:
 def test_limits_of_control_groups_are_refused(name: str) -> None:
     """For one program as for the whole jail."""
     with pytest.raises(UnsupportedError, match=f"limits.{name}"):
-        program(Command(["x"], limits=Limits(**{name: 1})))
+        program(Command(["x"], limits=Limits(**{name: VALUES.get(name, 1)})))
     unlimited = program(Command(["x"], limits=Limits(**{name: UNLIMITED})))
     assert attrs.asdict(unlimited) == attrs.asdict(program())
 

@@ -18,6 +18,7 @@ from tests.strategies import (
     LIMIT_FIELDS,
     LIMITS,
     SIZE_OR_ZERO_FIELDS,
+    SPECIAL_FIELDS,
     bad_limit_values,
     limit_values,
 )
@@ -54,7 +55,7 @@ def test_every_invalid_value_is_refused_by_name(field: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("value", [True, False, math.nan, -math.inf, -1, "1"])
+@pytest.mark.parametrize("value", [True, False, math.nan, -math.inf, -1, "one"])
 def test_no_limit_is_a_bool_a_nan_or_negative(field: str, value: Any) -> None:
     """These are slips of the caller in every field alike."""
     with pytest.raises(SpecError, match=rf"^limits\.{field}: "):
@@ -71,7 +72,7 @@ def test_zero_is_a_limit_only_where_it_makes_sense(field: str) -> None:
             Limits(**{field: 0})
 
 
-@pytest.mark.parametrize("field", sorted(set(FIELDS) - set(AMOUNT_FIELDS)))
+@pytest.mark.parametrize("field", sorted(set(FIELDS) - set(AMOUNT_FIELDS) - set(SPECIAL_FIELDS)))
 def test_sizes_and_counts_are_whole_and_fit_the_kernel(field: str) -> None:
     """No limit is rounded, and none collides with the number for infinity."""
     for value in (1.0, 0.5, 2**63, 10**5000):
@@ -131,7 +132,17 @@ def test_the_default_of_a_level_says_something_of_every_field(level: Level) -> N
 
 
 EVERY_LEVEL = {"core": 0, "output": 64 * MiB, "disk": 256 * MiB}
-CONTAINED = {"cpu_seconds": 3600, "processes": 512, "open_files": 1024, "file_size": GiB, "stack": 8 * MiB}
+CONTAINED = {
+    "memory": 2 * GiB,
+    "swap": 0,
+    "cpu_seconds": 3600,
+    "processes": 512,
+    "open_files": 1024,
+    "file_size": GiB,
+    "stack": 8 * MiB,
+    "locked_memory": 8 * MiB,
+    "message_queues": 800 * KiB,
+}
 
 
 @pytest.mark.parametrize(

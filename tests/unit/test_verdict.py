@@ -37,6 +37,7 @@ def exited(code: int) -> int:
 def report(status: int = 0, *, user: float = 0, system: float = 0, **fields: int) -> Report:
     """Return the report of a program's end; times in seconds."""
     numbers = dict.fromkeys(Report._fields[1:], 0)
+    numbers |= {"scratch_bytes": 2**20, "scratch_names": 100}
     numbers |= {"status": status, "user_us": round(user * 1e6), "system_us": round(system * 1e6), **fields}
     return Report(ReportKind.EXITED, **numbers)
 

@@ -33,6 +33,7 @@ static uint64_t microseconds(struct timeval time) {
 static void note_end(int pid, int status, const struct rusage *used) {
     struct run *run = runs;
     struct statfs scratch;
+    struct rusage own;
     while (run < runs + run_count && (run->pid != pid || run->ended))
         run++;
     if (run == runs + run_count) /* an orphan */
@@ -48,6 +49,8 @@ static void note_end(int pid, int status, const struct rusage *used) {
     run->report.blocks_out = (uint64_t)used->ru_oublock;
     run->report.switches = (uint64_t)used->ru_nvcsw;
     run->report.preemptions = (uint64_t)used->ru_nivcsw;
+    if (SYS(getrusage, RUSAGE_SELF, &own) == 0)
+        run->report.init_us = microseconds(own.ru_utime) + microseconds(own.ru_stime);
     if (SYS(fstatfs, SCRATCH, &scratch) == 0) {
         run->report.scratch_bytes = (uint64_t)scratch.f_bfree * (uint64_t)scratch.f_bsize;
         run->report.scratch_names = (uint64_t)scratch.f_ffree;
