@@ -33,7 +33,7 @@ int jail_main(int argc, char **argv);
 int main(int argc, char **argv) { return jail_main(argc, argv); }
 END
 # shellcheck disable=SC2046,SC2086 # words, on purpose
-$cc -std=gnu11 -Wall -Wextra $sanitize -Ijailkit/_native hosted.c \
+$cc -std=gnu11 -Wall -Wextra -Wno-unused-parameter $sanitize -Ijailkit/_native hosted.c \
     $(find jailkit/_native/init -name '*.c' -not -name entry.c | sort) -o jailkit/_native/jailkit-init
 rm hosted.c
 
