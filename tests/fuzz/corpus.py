@@ -1,8 +1,10 @@
-"""The seeds of the fuzzers, made of real plans, requests and reports::
+"""The seeds of the fuzzers, made of real plans, requests and reports.
+
+This writes them anew::
 
     make fuzz-corpus
 
-writes them anew, which every change of ``abi.h`` or of the plans asks for; tests/native/test_fuzz.py says so.
+Every change of ``abi.h`` or of the plans asks for it; tests/native/test_fuzz.py says so.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ TAPE = bytes(16)  # see kernel.h: every call succeeds
 if __name__ == "__main__":
     sys.path.append(str(HERE.parents[1]))
 
-from jailkit import _native  # noqa: E402 - the lines above make it possible
 from jailkit._native._ext import ffi  # noqa: E402 - the sizes of abi.h, whatever they are
+
+from jailkit import _native  # noqa: E402 - the lines above make it possible
 from jailkit.plan import Host, Plan, compile_plan, prepare, prepare_open  # noqa: E402
 from jailkit.spec import Command, JailSpec, Level, Limits  # noqa: E402
 from tests.plans import ONE_OF_EACH, root_host, sub_host, user_host  # noqa: E402

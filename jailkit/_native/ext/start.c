@@ -100,13 +100,22 @@ int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms) {
     return heard;
 }
 
+/* Looked at first: where the host program waits for all its children, the pid may be somebody else's by now. */
+static void end_child(pid_t pid) {
+    if (pid > 0 && syscall(SYS_wait4, pid, NULL, WNOHANG, NULL) == 0) {
+        kill(pid, SIGKILL);
+        while (syscall(SYS_wait4, pid, NULL, 0, NULL) < 0 && errno == EINTR)
+            ;
+    }
+}
+
 int jk_end(struct jk_jail *jail, int timeout_ms) {
     struct jk_report report;
-    int polled = 1;
+    int polled = 1, heard = -EINTR;
     /* Without the report of its birth, which is the first, nobody could wait for PID 1. The starter sends it or ends.
      */
-    while (jail->pid < 0 && jail->ctl >= 0 && jk_hear(jail, &report, timeout_ms) == -EINTR)
-        ;
+    for (int n = 0; n < 1000 && jail->pid < 0 && jail->ctl >= 0 && heard < 0 && heard != -EAGAIN; n++)
+        heard = jk_hear(jail, &report, timeout_ms);
     close_fd(&jail->ctl); /* from here on PID 1 ends by itself, and if it cannot, by this: */
     if (jail->pidfd >= 0) {
         struct pollfd dead = {jail->pidfd, POLLIN, 0};
@@ -117,14 +126,9 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
             0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
             waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);
         close_fd(&jail->pidfd);
-    }
-    /* It has ended long ago, unless a file system hangs. Looked at first: where the host program waits for all its
-     * children, the pid may be somebody else's by now. */
-    if (jail->starter > 0 && syscall(SYS_wait4, jail->starter, NULL, WNOHANG, NULL) == 0) {
-        kill(jail->starter, SIGKILL);
-        while (syscall(SYS_wait4, jail->starter, NULL, 0, NULL) < 0 && errno == EINTR)
-            ;
-    }
+    } else
+        end_child(jail->pid); /* its descriptor did not arrive: our own limit */
+    end_child(jail->starter); /* it has ended long ago, unless a file system hangs */
     jail->starter = jail->pid = -1;
     return polled > 0 ? 0 : -ETIMEDOUT;
 }
