@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -213,7 +213,11 @@ def test_of_a_file(
 ) -> None:
     """What is no file is not read and not written."""
     monkeypatch.setattr("jailkit.process.files._OPEN_SECONDS", 0.5)
-    for use in (lambda jail: jail.get("/etc/passwd"), lambda jail: jail.put(b"x", "/tmp/x")):
+    uses: tuple[Callable[[Jail], object], ...] = (
+        lambda jail: jail.get("/etc/passwd"),
+        lambda jail: jail.put(b"x", "/tmp/x"),
+    )
+    for use in uses:
         hands.say(f"be_ready()\nchannel, more = request()\n{words}\never()")
         with Jail() as jail, pytest.raises(error) as caught:
             use(jail)
