@@ -17,7 +17,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 chmod 755 "$work"
 mkdir "$work/tests"
 cp -r "$here/jailkit" "$here/setup.py" "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$work"
-cp -r "$here"/tests/*.py "$here/tests/native" "$here/tests/kernel" "$work/tests"
+cp -r "$here"/tests/*.py "$here/tests/native" "$here/tests/kernel" "$here/tests/fuzz" "$work/tests"
 find "$work" -name __pycache__ -prune -exec rm -rf {} +
 rm -f "$work"/jailkit/_native/_ext* "$work/jailkit/_native/jailkit-init"
 
