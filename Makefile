@@ -22,7 +22,7 @@ C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test lint bench docs format test-asan clean apt apt-lint apt-bench need need-lint need-bench
+.PHONY: help demo test lint bench docs format test-asan fuzz fuzz-corpus clean apt apt-lint apt-bench apt-fuzz need need-lint need-bench need-fuzz
 
 help:
 	@cat <<-'END'
@@ -33,7 +33,8 @@ help:
 	make docs       build the documentation and run its examples
 	make format     let ruff and clang-format rewrite the sources
 	make test-asan  the native tests under AddressSanitizer and UBSan
-	make apt        install what a machine needs (Debian; also apt-lint, apt-bench)
+	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
+	make apt        install what a machine needs (Debian; also apt-lint, apt-bench, apt-fuzz)
 	make clean      remove what the targets above made
 	END
 
@@ -42,6 +43,7 @@ help:
 APT := gcc libc6-dev python3-dev python3-venv uidmap
 APT_LINT := clang-format
 APT_BENCH := bubblewrap crun
+APT_FUZZ := clang llvm libclang-rt-dev
 
 # $(call apt-install,packages): as root install, as anybody else say what root has to do, and stop.
 define apt-install
@@ -60,6 +62,8 @@ apt-lint:
 	@$(call apt-install,$(APT_LINT))
 apt-bench:
 	@$(call apt-install,$(APT_BENCH))
+apt-fuzz:
+	@$(call apt-install,$(APT_FUZZ))
 
 # The need-* targets look, and call apt only when something is missing. What they look for is the thing itself, not
 # a package: a compiler or a Python from elsewhere is as good.
@@ -77,6 +81,11 @@ need-lint: need
 	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
 need-bench: need
 	@command -v bwrap >/dev/null && command -v crun >/dev/null || $(MAKE) --no-print-directory apt-bench
+need-fuzz: need
+	@work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	printf 'int LLVMFuzzerTestOneInput(void) { return 0; }' >"$$work/try.c"
+	clang -fsanitize=fuzzer,address "$$work/try.c" -o "$$work/try" 2>/dev/null || $(MAKE) --no-print-directory apt-fuzz
 
 # --- the development environment -----------------------------------------------------------------------------------
 
@@ -151,6 +160,13 @@ format: need-lint $(VENV)/.stamp-lint
 
 test-asan: $(VENV)/.stamp-install $(VENV)/.stamp-test
 	@PYTHON=$(abspath $(BIN))/python $(BOUND) 1800 bash tests/native/asan.sh
+
+FUZZ_SECONDS ?= 60
+fuzz: need-fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BOUND) $$((3 * ($(FUZZ_SECONDS) + 60) + 300)) bash tests/fuzz/run.sh
+# After a change of abi.h or of the plans.
+fuzz-corpus: $(VENV)/.stamp-install $(VENV)/.stamp-test
+	@$(BOUND) 60 $(BIN)/python tests/fuzz/corpus.py
 
 bench: need-bench $(VENV)/.stamp-install
 	@$(BOUND) 3000 $(BIN)/python benchmarks

@@ -22,7 +22,7 @@ PROGRAM = NATIVE / "jailkit-init"
 # The program runs as PID 1 of every jail, before and beside hostile code: it carries no C library, so there is
 # no loader, no allocator, no locale and no thread-local canary to set up, and it starts in a few pages of memory.
 INIT_FLAGS = (
-    "-std=gnu11 -O2 -Wall -Wextra"
+    "-std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter"  # all steps have the same parameters
     " -ffreestanding -nostdlib -static -fno-pie -no-pie"
     " -fno-stack-protector -fno-asynchronous-unwind-tables"
     " -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,norelro -Wl,-z,noseparate-code -s"

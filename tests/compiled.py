@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-__all__ = ["compile_static"]
+__all__ = ["compile_shared", "compile_static"]
 
 
 def compile_static(source: str, folder: str, name: str = "program") -> str:
@@ -15,4 +15,12 @@ def compile_static(source: str, folder: str, name: str = "program") -> str:
     subprocess.run(
         [*compiler, "-static", "-O1", "-xc", "-", "-o", path], input=source.encode(), timeout=120, check=True
     )
+    return path
+
+
+def compile_shared(source: str, folder: str, name: str = "library.so") -> str:
+    """Compile a library to put before the C library of a program; return its path."""
+    path = os.path.join(folder, name)
+    command = [*os.environ.get("CC", "cc").split(), "-shared", "-fPIC", "-O1", "-xc", "-", "-o", path, "-ldl"]
+    subprocess.run(command, input=source.encode(), timeout=120, check=True)
     return path

@@ -194,7 +194,7 @@ class Jail:
         return int(self._raw.pidfd)
 
     def hear(self, timeout: float) -> Report | None:
-        """Wait for the next report; None at end of file.
+        """Wait for the next report; None at end of file, or for what no honest PID 1 says.
 
         Raises:
             BlockingIOError: Nothing came within `timeout` seconds.
@@ -248,16 +248,20 @@ class Run:
         """The ``struct jk_run``, for `Jail.start`."""
         return self._raw
 
-    def wait_exec(self) -> bool:
-        """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone.
+    def wait_exec(self, timeout: float) -> bool:
+        """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone or talks nonsense.
 
         Raises:
+            BlockingIOError: PID 1 said nothing within `timeout` seconds.
             InterruptedError: A signal came first; call again.
         """
-        return bool(_checked(lib.jk_wait_exec(self._raw)))
+        return bool(_checked(lib.jk_wait_exec(self._raw, _milliseconds(timeout))))
 
     def take_file(self, timeout: float) -> bool:
-        """Wait for the file that the request asked for (see `file`) or a `report`; False if PID 1 is gone."""
+        """Wait for the file that the request asked for (see `file`) or a `report`.
+
+        False, and the errors, as of `wait_exec`.
+        """
         return bool(_checked(lib.jk_take_file(self._raw, _milliseconds(timeout))))
 
     @property

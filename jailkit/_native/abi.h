@@ -63,7 +63,7 @@ struct jk_step {
     uint32_t op, how; /* jk_step_flag */
     int32_t slot;     /* where a descriptor goes that the step makes, or JK_NONE */
     uint32_t number;  /* of a system call */
-    uint8_t kind[8];  /* of each argument: a number, the offset of bytes in the plan, or a slot */
+    uint8_t kind[8];  /* of each argument: a number, the offset of bytes in the plan (a multiple of 8), or a slot */
     uint64_t arg[6];
 };
 

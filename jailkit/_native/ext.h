@@ -18,7 +18,7 @@ struct jk_ids {
 struct jk_joins {
     int count, fd[8];
 };
-/* Take a report of the jail. 1: there was one, 0: end of file, -EAGAIN: not in time. */
+/* Take a report of the jail. 1: there was one; 0: end of file, or what no honest PID 1 says; -EAGAIN: not in time. */
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms);
 /* Kill everything and wait for it. -ETIMEDOUT: PID 1 does not die. Afterwards there is nothing in `jail`. */
 int jk_end(struct jk_jail *jail, int timeout_ms);
@@ -29,7 +29,7 @@ enum jk_event {
     JK_EVENT_FULL = 2,   /* an output buffer is full: empty it and come again */
     JK_EVENT_TIMEOUT = 4,
     JK_EVENT_SIGNAL = 8, /* a signal arrived: let Python look at it and come again */
-    JK_EVENT_LOST = 16   /* end of file on the channel: PID 1 is gone */
+    JK_EVENT_LOST = 16   /* end of file on the channel, or nonsense: PID 1 is gone, or not to be trusted */
 };
 struct jk_stream {
     int fd, ended; /* our end of a pipe; -1: none */
@@ -49,9 +49,9 @@ int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, c
 int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
              const struct jk_joins *joins, struct jk_run *run, const char *request, uint64_t request_size,
              const int *stdio);
-/* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. */
-int jk_wait_exec(struct jk_run *run);
-/* Take the file that a request asked for into `file`. 1: there is one, or a report of the failure; 0: PID 1 is gone. */
+/* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. Returns as jk_hear. */
+int jk_wait_exec(struct jk_run *run, int timeout_ms);
+/* Take the file that a request asked for into `file`. 1: there is one, or a report of the failure; else as jk_hear. */
 int jk_take_file(struct jk_run *run, int timeout_ms);
 /* Move bytes between host and program until something is to be decided; returns jk_event bits. */
 int jk_talk(struct jk_run *run, int timeout_ms);

@@ -6,13 +6,11 @@ the host never walks a path that the jail can change, and needs no program in th
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 
 from jailkit import _native
-from jailkit._errors import ClosedError
 from jailkit.plan import Program
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
@@ -28,12 +26,18 @@ def _open(run: _native.Run, live: LiveJail, opening: Program) -> int:
     live.submit(run, opening, (_native.NULL,) * 3, watched=False)
     alive = None
     while alive is None:
-        with contextlib.suppress(InterruptedError):
+        try:
             alive = run.take_file(_OPEN_SECONDS)
+        except InterruptedError:
+            continue
+        except BlockingIOError:
+            raise live.lost("PID 1 did not open a file") from None
     report, path = run.report, os.fsdecode(opening.argv[0])
     if run.file < 0 and report is None:
-        raise ClosedError("this jail has ended: its PID 1 was killed")
+        raise live.lost()
     if run.file < 0 and report is not None:
+        if report.kind is not _native.ReportKind.FAILED:
+            raise OSError(errno.EIO, "the process that was to open it was killed", path)
         if report.step != _OPEN_STEP:
             raise launch_error(report, opening.argv)
         raise OSError(report.error, os.strerror(report.error), path)

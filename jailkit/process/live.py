@@ -124,6 +124,9 @@ class LiveJail:
                     return
                 except InterruptedError:
                     continue
+                except OSError as error:  # our own limit on descriptors
+                    self._give_up(None, error.errno or errno.EIO)
+                    return
                 self._note(report)
 
     def _note(self, report: Report | None) -> None:
@@ -163,7 +166,14 @@ class LiveJail:
                 run.submit(self._jail.ctl, request, stdio, watched=watched, joins=joins)
             except (BrokenPipeError, ConnectionResetError):
                 self.wait_ready()  # raises, if it was never born
-                raise ClosedError("this jail has ended: its PID 1 was killed") from None
+                raise self.lost() from None
+            except BlockingIOError:
+                raise self.lost("PID 1 takes no requests") from None
+
+    def lost(self, why: str = "its PID 1 was killed") -> ClosedError:
+        """Kill a jail whose PID 1 is gone, or does not keep to its words; return the error for it."""
+        self.kill()
+        return ClosedError(f"this jail has ended: {why}")
 
     def submit_metered(
         self, run: _native.Run, program: Program, stdio: tuple[int, int, int], *, watched: bool
@@ -191,14 +201,14 @@ class LiveJail:
     def kill(self) -> None:
         """Kill PID 1, and with it everything in the jail, without waiting."""
         with self._lock:
-            while self._jail.pidfd < 0 and not self._ended:  # nobody waited for its birth
+            while self._jail.pid < 0 and not self._ended:  # nobody waited for its birth, which is heard of first
                 try:
-                    if self._jail.hear(_BIRTH_SECONDS) is None:
-                        return
+                    self._jail.hear(_BIRTH_SECONDS)
                 except InterruptedError:
                     continue
-                except BlockingIOError:
+                except OSError:
                     return
+                break
             self._kill_now()
 
     def _kill_now(self) -> None:

@@ -29,6 +29,10 @@ __all__ = ["Process", "open_program"]
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
 
+_EXEC_SECONDS = 60.0
+"""How long PID 1 may take to start a program, which it does in a millisecond; this is for a file system that hangs, or
+for a PID 1 in hostile hands."""
+
 
 @final
 class Process:
@@ -148,6 +152,8 @@ class Process:
             if not ended and time.monotonic() >= deadline and timeout is not None:
                 raise WaitTimeout(self.args, timeout)
         if math.isnan(self._wall):
+            if self._talk.report is None:
+                self._live.kill()  # as run_program() does
             self._wall = time.monotonic() - self._began
         self._settle()
 
@@ -288,7 +294,7 @@ def open_program(
     meter: Meter | None = None
     try:
         meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
-        _wait_exec(run, program)
+        _wait_exec(live, run, program)
         return Process(live, run, program, isolation, began=began, text=text, meter=meter)
     except BaseException:
         run.close()
@@ -296,16 +302,20 @@ def open_program(
         raise
 
 
-def _wait_exec(run: _native.Run, program: Program) -> None:
+def _wait_exec(live: LiveJail, run: _native.Run, program: Program) -> None:
     alive = None
     while alive is None:
-        with contextlib.suppress(InterruptedError):
-            alive = run.wait_exec()
+        try:
+            alive = run.wait_exec(_EXEC_SECONDS)
+        except InterruptedError:
+            continue
+        except BlockingIOError:
+            raise live.lost("PID 1 did not start a program") from None
     report = run.report
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)
     if not alive and report is None:
-        raise ClosedError("this jail has ended: its PID 1 was killed")
+        raise live.lost()
 
 
 def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:

@@ -71,6 +71,7 @@ def run_program(
         raise launch_error(report, program.argv)
     if report is None and talk.verdict is None:
         live.wait_ready()  # raises, if the jail was not even born
+        live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
         talk.verdict = ExitReason.KILLED if live.closed else None
     return judge(
         report,

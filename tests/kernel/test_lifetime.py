@@ -188,6 +188,65 @@ def test_nothing_survives_the_death_of_the_host_program(token: str) -> None:
         assert survivors(token) == [], f"turn {turn} of seed {seed}"
 
 
+STAGES = ("start", "run", "popen", "put", "get", "close", "once")
+
+
+def live_through_all(tell: int, token: str) -> None:
+    """Do everything that can be done with a jail, for ever, and say each time what comes now."""
+    env = {"TOKEN": token}
+    while True:
+        os.write(tell, b"0")
+        jail = Jail(env=env).start()
+        os.write(tell, b"1")
+        jail.run(["sh", "-c", f"setsid sleep 3600 & : {token}"], detach=True)
+        os.write(tell, b"2")
+        process = jail.popen(["sh", "-c", f"sleep 3600; : {token}"])
+        os.write(tell, b"3")
+        jail.put(b"x" * 5000, "/tmp/x")
+        os.write(tell, b"4")
+        jail.get("/tmp/x")
+        os.write(tell, b"5")
+        jail.close()
+        process.close()
+        os.write(tell, b"6")
+        jailkit.run(["sh", "-c", f": {token}"], env=env)
+
+
+def killed_at(stage: int, delay: float, token: str) -> None:
+    """Have a host program killed so many seconds after it has come to a stage."""
+    hear, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(hear)
+            live_through_all(tell, token)
+        finally:
+            os._exit(70)
+    os.close(tell)
+    try:
+        while os.read(hear, 1) != b"%d" % stage:
+            pass
+        time.sleep(delay)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(hear)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.timeout(400)
+def test_nothing_survives_death_at_200_moments(token: str) -> None:
+    """Spread over all that a host program does with a jail: its start, programs, files, its end."""
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    mine = leaks.children()
+    for turn in range(200):
+        killed_at(turn % len(STAGES), moments.uniform(0, 0.006), token)
+        where = f"turn {turn} of seed {seed}, at {STAGES[turn % len(STAGES)]}"
+        assert leaks.reap(keep=mine) == {}, where
+        if turn % 10 == 9:
+            assert survivors(token) == [], where
+
+
 HOLD = """
 token = sys.argv[1]
 jail = jailkit.Jail(env={"TOKEN": token}).start()

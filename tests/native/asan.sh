@@ -17,7 +17,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 chmod 755 "$work"
 mkdir "$work/tests"
 cp -r "$here/jailkit" "$here/setup.py" "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$work"
-cp -r "$here"/tests/*.py "$here/tests/native" "$here/tests/kernel" "$work/tests"
+cp -r "$here"/tests/*.py "$here/tests/native" "$here/tests/kernel" "$here/tests/fuzz" "$work/tests"
 find "$work" -name __pycache__ -prune -exec rm -rf {} +
 rm -f "$work"/jailkit/_native/_ext* "$work/jailkit/_native/jailkit-init"
 
@@ -33,7 +33,7 @@ int jail_main(int argc, char **argv);
 int main(int argc, char **argv) { return jail_main(argc, argv); }
 END
 # shellcheck disable=SC2046,SC2086 # words, on purpose
-$cc -std=gnu11 -Wall -Wextra $sanitize -Ijailkit/_native hosted.c \
+$cc -std=gnu11 -Wall -Wextra -Wno-unused-parameter $sanitize -Ijailkit/_native hosted.c \
     $(find jailkit/_native/init -name '*.c' -not -name entry.c | sort) -o jailkit/_native/jailkit-init
 rm hosted.c
 

@@ -2,20 +2,16 @@
 #include "ext.h"
 
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 int jk_memory_file(const char *bytes, uint64_t size) {
     int file = memfd_create("jailkit", MFD_CLOEXEC);
-    while (file >= 0 && size > 0) {
-        ssize_t written = write(file, bytes, size);
-        if (written < 0 && errno != EINTR) {
-            int error = errno;
-            close(file);
-            return -error;
-        }
-        bytes += written > 0 ? written : 0;
-        size -= written > 0 ? (uint64_t)written : 0;
-    }
-    return file < 0 ? -errno : file;
+    ssize_t written = file < 0 ? -1 : write(file, bytes, size);
+    int error = written < 0 ? errno : ENOSPC; /* no signal cuts a write to memory short, only a lack of it */
+    if (written == (ssize_t)size)
+        return file;
+    close_fd(&file);
+    return -error;
 }
 
 int jk_send(int sock, const void *bytes, uint64_t size, const int *fds, int count) {
@@ -29,23 +25,42 @@ int jk_send(int sock, const void *bytes, uint64_t size, const int *fds, int coun
     return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int jk_receive(int sock, struct jk_report *report, int *passed_fd, int timeout_ms) {
+/* PID 1 may be in the hands of a hostile program. A report that no honest one sends is worth as much as its end. */
+static int makes_sense(const struct jk_report *report) {
+    if (report->kind == JK_REPORT_FAILED)
+        return report->error > 0;
+    if (report->kind == JK_REPORT_EXITED)
+        return WIFEXITED(report->status) || WIFSIGNALED(report->status);
+    return report->kind >= JK_REPORT_BORN && report->kind <= JK_REPORT_EXITED;
+}
+
+int jk_take(int sock, struct jk_report *report, int *passed_fd) {
     char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
     struct iovec into = {report, sizeof *report};
+    /* CMSG_LEN: in CMSG_SPACE, which is rounded up, there is room for a second descriptor that nobody would close. */
     struct msghdr message = {
-        .msg_iov = &into, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    struct pollfd ready = {sock, POLLIN, 0};
+        .msg_iov = &into, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_LEN(sizeof(int))};
+    const int how = MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_TRUNC; /* the last: the size is that of the whole message */
     *passed_fd = -1;
-    int polled = poll(&ready, 1, timeout_ms);
-    if (polled <= 0)
-        return polled == 0 ? -EAGAIN : -errno;
-    ssize_t size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    ssize_t size = recvmsg(sock, &message, how);
     if (size < 0 && errno == ECONNRESET) /* the peer left something unread; what it said itself comes after this */
-        size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size <= 0)
-        return size == 0 ? 0 : -errno;
+        size = recvmsg(sock, &message, how);
+    if (size < 0)
+        return -errno;
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS)
         memcpy(passed_fd, CMSG_DATA(head), sizeof *passed_fd);
-    return size == sizeof *report ? 1 : -EPROTO;
+    else if (message.msg_flags & MSG_CTRUNC) /* one came, and our own limit left no place for it */
+        return -EMFILE;
+    if (size == sizeof *report && !(message.msg_flags & MSG_CTRUNC) && makes_sense(report))
+        return 1;
+    close_fd(passed_fd);
+    return 0;
+}
+
+int jk_receive(int sock, struct jk_report *report, int *passed_fd, int timeout_ms) {
+    struct pollfd ready = {sock, POLLIN, 0};
+    *passed_fd = -1;
+    int polled = poll(&ready, 1, timeout_ms);
+    return polled > 0 ? jk_take(sock, report, passed_fd) : polled == 0 ? -EAGAIN : -errno;
 }

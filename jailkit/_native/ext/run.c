@@ -44,44 +44,42 @@ int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, c
     return error;
 }
 
-/* Keep what a report says; its descriptor is the program's pidfd, or a file. */
-static void keep(struct jk_run *run, const struct jk_report *report) {
-    /* FAILED is said by the program itself before its exec, EXITED by PID 1 after it: the first word counts. */
-    if (!run->got_report && (report->kind == JK_REPORT_FAILED || report->kind == JK_REPORT_EXITED)) {
+/* Keep a report of the end; 0: it is none. FAILED is said by the program itself before its exec, EXITED by PID 1 after
+ * it: the first word counts. */
+int jk_keep(struct jk_run *run, const struct jk_report *report) {
+    if (report->kind != JK_REPORT_FAILED && report->kind != JK_REPORT_EXITED)
+        return 0;
+    if (!run->got_report)
         run->report = *report;
-        run->got_report = 1;
-    }
+    return run->got_report = 1;
 }
 
-int jk_wait_exec(struct jk_run *run) {
+int jk_wait_exec(struct jk_run *run, int timeout_ms) {
     struct jk_report report;
-    char end_of_file;
-    int fd, heard = 1;
-    if (run->exec_pipe >= 0 && read(run->exec_pipe, &end_of_file, 1) < 0)
-        return -errno; /* EINTR: let Python look at the signal, and come again */
+    struct pollfd executed = {run->exec_pipe, POLLIN, 0};
+    int fd, heard = executed.fd < 0 ? 1 : poll(&executed, 1, timeout_ms);
+    if (heard <= 0)
+        return heard == 0 ? -EAGAIN : -errno; /* EINTR: let Python look at the signal, and come again */
     close_fd(&run->exec_pipe);
     /* The program's own word, if it failed, is on the channel by now; that of PID 1 may still be on its way. */
-    while (heard == 1 && run->pidfd < 0 && !run->got_report) {
-        heard = jk_receive(run->channel, &report, &fd, -1);
-        if (heard == 1 && report.kind == JK_REPORT_STARTED)
+    while (heard == 1 && !run->got_report) {
+        heard = jk_receive(run->channel, &report, &fd, run->pidfd < 0 ? timeout_ms : 0);
+        if (heard == 1 && report.kind == JK_REPORT_STARTED && run->pidfd < 0 && fd >= 0) {
             run->pidfd = fd;
-        else if (heard == 1)
-            keep(run, &report);
+        } else if (heard == 1) {
+            close_fd(&fd);
+            heard = jk_keep(run, &report);
+        }
     }
-    while (heard == 1 && !run->got_report && (heard = jk_receive(run->channel, &report, &fd, 0)) == 1)
-        keep(run, &report);
-    return heard == -EAGAIN ? 1 : heard;
+    return heard == -EAGAIN && run->pidfd >= 0 ? 1 : heard;
 }
 
 int jk_take_file(struct jk_run *run, int timeout_ms) {
     struct jk_report report;
-    int heard = 1;
-    while (heard == 1 && run->file < 0 && !run->got_report) {
-        heard = jk_receive(run->channel, &report, &run->file, timeout_ms);
-        if (heard == 1)
-            keep(run, &report);
-    }
-    return heard;
+    int heard = jk_receive(run->channel, &report, &run->file, timeout_ms);
+    if (heard == 1 && report.kind != JK_REPORT_OPENED)
+        close_fd(&run->file);
+    return heard == 1 ? run->file >= 0 || jk_keep(run, &report) : heard;
 }
 
 int jk_order(const struct jk_run *run, int order) {

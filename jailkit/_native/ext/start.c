@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -73,6 +74,8 @@ int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t 
     int pair[2] = {-1, -1}, file = jk_memory_file(plan, size), error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
+    /* PID 1 reads at once what it is sent: one that does not is lost, and nobody may wait for it for ever. */
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){10, 0}, sizeof(struct timeval));
     jail->ctl = pair[0];
     int64_t base = error ? error : claim(pair[1], ids);
     error = base < 0 ? (int)base : run ? jk_submit(run, jail->ctl, request, request_size, stdio, 0, NULL) : 0;
@@ -87,24 +90,37 @@ int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t 
 
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms) {
     int fd = -1, heard = jk_receive(jail->ctl, report, &fd, timeout_ms);
-    if (heard == 1 && report->kind == JK_REPORT_BORN) {
+    if (heard == 1 && report->kind == JK_REPORT_BORN && jail->pid < 0 && report->pid > 0) {
+        /* What will be killed and waited for has to be a child of ours. It is none any more (ECHILD) where the host
+         * program ignores SIGCHLD, or waits for all its children, and PID 1 has ended. */
+        if (waitid(P_PIDFD, (id_t)fd, NULL, WEXITED | WNOHANG | WNOWAIT) == 0) {
+            jail->pidfd = fd;
+            fd = -1;
+        } else if (errno != ECHILD)
+            heard = 0;
         jail->pid = report->pid;
-        jail->pidfd = fd;
-    }
+    } else if (heard == 1 && report->kind != JK_REPORT_READY && report->kind != JK_REPORT_FAILED)
+        heard = 0;
+    close_fd(&fd);
     return heard;
 }
 
-/* Without the report of its birth nobody could wait for PID 1. The starter sends it or ends. */
-static void learn_of_birth(struct jk_jail *jail, int timeout_ms) {
-    struct jk_report report = {0};
-    int heard = 1;
-    while (jail->pidfd < 0 && jail->ctl >= 0 && report.kind != JK_REPORT_FAILED && (heard == 1 || heard == -EINTR))
-        heard = jk_hear(jail, &report, timeout_ms);
+/* Looked at first: where the host program waits for all its children, the pid may be somebody else's by now. */
+static void end_child(pid_t pid) {
+    if (pid > 0 && syscall(SYS_wait4, pid, NULL, WNOHANG, NULL) == 0) {
+        kill(pid, SIGKILL);
+        while (syscall(SYS_wait4, pid, NULL, 0, NULL) < 0 && errno == EINTR)
+            ;
+    }
 }
 
 int jk_end(struct jk_jail *jail, int timeout_ms) {
-    int polled = 1;
-    learn_of_birth(jail, timeout_ms);
+    struct jk_report report;
+    int polled = 1, heard = -EINTR;
+    /* Without the report of its birth, which is the first, nobody could wait for PID 1. The starter sends it or ends.
+     */
+    for (int n = 0; n < 1000 && jail->pid < 0 && jail->ctl >= 0 && heard < 0 && heard != -EAGAIN; n++)
+        heard = jk_hear(jail, &report, timeout_ms);
     close_fd(&jail->ctl); /* from here on PID 1 ends by itself, and if it cannot, by this: */
     if (jail->pidfd >= 0) {
         struct pollfd dead = {jail->pidfd, POLLIN, 0};
@@ -115,12 +131,9 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
             0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
             waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);
         close_fd(&jail->pidfd);
-    }
-    if (jail->starter > 0) { /* it has ended long ago, unless a file system hangs; not reaped, so the pid is its own */
-        kill(jail->starter, SIGKILL);
-        while (syscall(SYS_wait4, jail->starter, NULL, 0, NULL) < 0 && errno == EINTR)
-            ;
-    }
+    } else
+        end_child(jail->pid); /* its descriptor did not arrive: our own limit */
+    end_child(jail->starter); /* it has ended long ago, unless a file system hangs */
     jail->starter = jail->pid = -1;
     return polled > 0 ? 0 : -ETIMEDOUT;
 }

@@ -65,18 +65,11 @@ static int drain(struct jk_run *run) {
 
 static int listen_to(struct jk_run *run) {
     struct jk_report report;
-    ssize_t size = recv(run->channel, &report, sizeof report, MSG_DONTWAIT);
-    if (size < 0 && errno == ECONNRESET) /* an order was left unread; what was reported before comes after this */
-        size = recv(run->channel, &report, sizeof report, MSG_DONTWAIT);
-    if (size == 0)
-        return JK_EVENT_LOST;
-    if (size != sizeof report || (report.kind != JK_REPORT_FAILED && report.kind != JK_REPORT_EXITED))
+    int fd, heard = jk_take(run->channel, &report, &fd);
+    close_fd(&fd);
+    if (heard == -EAGAIN || heard == -EINTR)
         return 0;
-    /* FAILED is said by the program itself before its exec, EXITED by PID 1 after it: the first word counts. */
-    if (!run->got_report)
-        run->report = report;
-    run->got_report = 1;
-    return JK_EVENT_REPORT;
+    return heard == 1 && jk_keep(run, &report) ? JK_EVENT_REPORT : JK_EVENT_LOST;
 }
 
 static int serve_ready(struct jk_run *run, const struct pollfd *ready) {

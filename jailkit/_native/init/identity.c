@@ -11,6 +11,8 @@ static void proc_path(char *to, int pid, const char *file) {
 
 static int write_proc(int pid, const char *file, const char *text, uint64_t size) {
     char path[64];
+    if (text_length(file) > 32)
+        return -ENAMETOOLONG;
     proc_path(path, pid, file);
     int fd = (int)SYS(openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
     if (fd < 0)
@@ -91,7 +93,6 @@ int step_userns(struct jail *j, const long *arg) {
 }
 
 int step_cap_bound(struct jail *j, const long *arg) {
-    (void)j;
     for (int cap = 0; cap < 64; cap++) {
         int error = arg[0] >> cap & 1 ? 0 : (int)SYS(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
         if (error < 0) /* EINVAL: the first number that this kernel does not know */

@@ -42,7 +42,7 @@ static inline const char *text(long argument) {
 
 /* main.c */
 int send_report(int sock, const struct jk_report *report, int passed_fd);
-int receive_message(int sock, void *bytes, size_t size, int *fds, int *count);
+int receive_message(int sock, void *bytes, size_t size, int *fds, int most);
 step_function step_clone, step_release, step_give, step_take;
 
 /* steps.c */

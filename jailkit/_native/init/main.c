@@ -30,21 +30,21 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
     return (int)SYS(sendmsg, sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* One message and the descriptors beside it; as recvmsg(2). A message whose descriptors were cut off is an error. */
-int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
+/* One message, and as many descriptors as there is room for (the rest of `fds` is left alone); as
+ * recvmsg(2). A message that was cut, or whose descriptors were, is an error. */
+int receive_message(int sock, void *bytes, size_t size, int *fds, int most) {
     union {
         struct cmsghdr head;
         char space[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))];
     } control;
     struct iovec into = {bytes, size};
-    struct msghdr message = {
-        .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &into,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_LEN((unsigned)most * sizeof(int))};
     long received = SYS(recvmsg, sock, &message, MSG_CMSG_CLOEXEC);
-    *count = 0;
-    if (received > 0 && message.msg_controllen >= sizeof control.head && control.head.cmsg_type == SCM_RIGHTS) {
-        *count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        copy_bytes(fds, CMSG_DATA(&control.head), (size_t)*count * sizeof(int));
-    }
+    if (received > 0 && message.msg_controllen >= sizeof control.head && control.head.cmsg_type == SCM_RIGHTS)
+        copy_bytes(fds, CMSG_DATA(&control.head), control.head.cmsg_len - CMSG_LEN(0));
     return received > 0 && (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) ? -EMSGSIZE : (int)received;
 }
 
@@ -52,11 +52,10 @@ int receive_message(int sock, void *bytes, size_t size, int *fds, int *count) {
 __attribute__((noreturn)) static void first_process(struct jail *j) {
     const struct jk_plan *plan = j->plan;
     struct jk_report go;
-    int none, count;
     const uint64_t default_action[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no restorer, no mask */
     close_fd(j->gate[1]);
     j->gate[1] = -1;
-    if (receive_message(j->gate[0], &go, sizeof go, &none, &count) <= 0) /* the host phase failed and has said so */
+    if (receive_message(j->gate[0], &go, sizeof go, 0, 0) <= 0) /* the host phase failed and has said so */
         SYS(exit_group, 1);
     SYS(setsid);
     for (int signal = 1; signal <= 64; signal++) /* whatever the host program ignores: Python ignores SIGPIPE */
@@ -111,7 +110,6 @@ static void move_away(void) {
 
 int step_release(struct jail *j, const long *arg) {
     struct jk_report go = {.kind = JK_REPORT_READY};
-    (void)arg;
     j->released = 1;
     int error = send_report(j->gate[1], &go, -1);
     move_away();
@@ -125,9 +123,8 @@ int step_give(struct jail *j, const long *arg) {
 
 int step_take(struct jail *j, const long *arg) {
     struct jk_report gift;
-    int fd = -1, count, received = receive_message(j->gate[0], &gift, sizeof gift, &fd, &count);
-    (void)arg;
-    return received < 0 ? received : count == 1 ? fd : -EPIPE; /* the host phase failed, and has said so before */
+    int fd = -1, received = receive_message(j->gate[0], &gift, sizeof gift, &fd, 1);
+    return received < 0 ? received : fd >= 0 ? fd : -EPIPE; /* the host phase failed, and has said so before */
 }
 
 static int load_plan(struct jail *j) {

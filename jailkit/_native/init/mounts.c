@@ -5,7 +5,6 @@
 
 int step_setattr(struct jail *j, const long *arg) {
     struct mount_attr attr = {.attr_set = (uint64_t)arg[3], .attr_clr = (uint64_t)arg[4]};
-    (void)j;
     if (arg[1] >= 0)
         attr.userns_fd = (uint64_t)arg[1];
     return (int)SYS(mount_setattr, arg[0], "", AT_EMPTY_PATH | arg[2], &attr, sizeof attr);
@@ -18,14 +17,12 @@ static int attach_at(long mount, int target) {
 }
 
 int step_attach(struct jail *j, const long *arg) {
-    (void)j;
     return attach_at(arg[0], arg[1] < 0 ? (int)SYS(openat, AT_FDCWD, arg[2], O_PATH | O_CLOEXEC, 0)
                                         : open_inside((int)arg[1], text(arg[2]), O_PATH));
 }
 
 int step_mask(struct jail *j, const long *arg) {
     int target = open_inside((int)arg[1], text(arg[2]), O_PATH);
-    (void)j;
     if (target == -ENOENT) /* nothing there, nothing to hide; a copy made in vain costs a grace period to close */
         return 0;
     int copy = (int)SYS(open_tree, arg[0], "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
@@ -37,6 +34,5 @@ int step_mask(struct jail *j, const long *arg) {
 int step_check_device(struct jail *j, const long *arg) {
     struct stat info;
     long found = SYS(fstat, arg[0], &info);
-    (void)j;
     return found == 0 && S_ISCHR(info.st_mode) && info.st_rdev == (uint64_t)arg[1] ? 0 : -ENODEV;
 }

@@ -27,9 +27,17 @@ static int open_parent(int root, const char *path, const char **name) {
     return cut ? open_inside(root, copy, O_PATH | O_DIRECTORY) : root;
 }
 
-static void close_parent(int parent, int root) {
+/* Make a name by the system call `number`: mkdirat and openat with `what` and `mode`, or symlinkat to `what`. */
+static int make_name(long root, long path, int number, long what, long mode) {
+    const char *name;
+    int parent = open_parent((int)root, text(path), &name);
+    if (parent < 0)
+        return parent;
+    int result = number == __NR_symlinkat ? (int)SYS(symlinkat, what, parent, name)
+                                          : (int)sys6(number, parent, (long)name, what, mode, 0, 0);
     if (parent != root)
         close_fd(parent);
+    return result;
 }
 
 int write_all(int fd, const char *bytes, uint64_t size) {
@@ -44,52 +52,31 @@ int write_all(int fd, const char *bytes, uint64_t size) {
 }
 
 /* A new file; -EEXIST where the name is taken, by whatever. */
-static int create_file(int root, const char *path, uint32_t mode) {
-    const char *name;
-    int parent = open_parent(root, path, &name);
-    if (parent < 0)
-        return parent;
-    int file = (int)SYS(openat, parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
-    close_parent(parent, root);
-    return file;
+static int create_file(const long *arg, long mode) {
+    return make_name(arg[0], arg[1], __NR_openat, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
 }
 
 int step_mkdir(struct jail *j, const long *arg) {
-    const char *name;
-    int parent = open_parent((int)arg[0], text(arg[1]), &name);
-    (void)j;
-    if (parent < 0)
-        return parent;
-    int error = (int)SYS(mkdirat, parent, name, arg[2]);
-    close_parent(parent, (int)arg[0]);
-    return error;
+    return make_name(arg[0], arg[1], __NR_mkdirat, arg[2], 0);
 }
 
 /* What is there already is left to whoever attaches, who follows a link inside the root. */
 int step_target(struct jail *j, const long *arg) {
-    long directory[] = {arg[0], arg[1], 0755};
     struct stat info;
     int made = (int)SYS(fstat, arg[2], &info);
     if (made < 0)
         return made;
     if (S_ISDIR(info.st_mode)) {
-        made = step_mkdir(j, directory);
+        made = make_name(arg[0], arg[1], __NR_mkdirat, 0755, 0);
     } else {
-        made = create_file((int)arg[0], text(arg[1]), 0644);
+        made = create_file(arg, 0644);
         close_fd(made);
     }
     return made == -EEXIST || made > 0 ? 0 : made;
 }
 
 int step_symlink(struct jail *j, const long *arg) {
-    const char *name;
-    int parent = open_parent((int)arg[0], text(arg[1]), &name);
-    (void)j;
-    if (parent < 0)
-        return parent;
-    int error = (int)SYS(symlinkat, arg[2], parent, name);
-    close_parent(parent, (int)arg[0]);
-    return error;
+    return make_name(arg[0], arg[1], __NR_symlinkat, arg[2], 0);
 }
 
 static int fill_and_close(int file, long bytes, long size) {
@@ -99,16 +86,13 @@ static int fill_and_close(int file, long bytes, long size) {
 }
 
 int step_file(struct jail *j, const long *arg) {
-    (void)j;
-    return fill_and_close(create_file((int)arg[0], text(arg[1]), (uint32_t)arg[2]), arg[3], arg[4]);
+    return fill_and_close(create_file(arg, arg[2]), arg[3], arg[4]);
 }
 
 int step_write(struct jail *j, const long *arg) {
-    (void)j;
     return fill_and_close(open_inside((int)arg[0], text(arg[1]), O_WRONLY), arg[2], arg[3]);
 }
 
 int step_find(struct jail *j, const long *arg) {
-    (void)j;
     return open_inside((int)arg[0], text(arg[1]), (uint64_t)arg[2]);
 }

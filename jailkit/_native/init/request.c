@@ -14,8 +14,6 @@ static union {
 } request;
 
 void free_run(struct run *run) {
-    if (run->memory)
-        SYS(munmap, run->memory, run->memory->size);
     if (run->area && !spare && run->area->size == USUAL_AREA)
         spare = run->area;
     else if (run->area)
@@ -42,22 +40,14 @@ static int wanted_descriptors(long size) {
     return count;
 }
 
-static long map_request(struct run *run, int file) {
-    long at = SYS(mmap, 0, request.head.size, PROT_READ, MAP_PRIVATE, file, 0);
-    if ((unsigned long)at > -4096ul)
-        return at;
-    run->memory = (const struct jk_request *)at;
-    return 0;
-}
-
-static long new_area(struct run *run) {
+/* What is large comes in a file, of which nothing is believed but the strings. */
+static long new_area(struct run *run, int file) {
     const struct jk_request *head = &request.head;
-    uint64_t strings = run->memory ? sizeof *head : head->size;
     uint64_t vectors = ((uint64_t)head->candidates + head->argc + head->envc + 3) * sizeof(char *);
-    uint64_t size = (sizeof(struct area) + strings + vectors + STACK + 8191) & ~4095ull;
+    uint64_t size = (sizeof(struct area) + head->size + vectors + STACK + 8191) & ~4095ull;
     if (size < USUAL_AREA)
         size = USUAL_AREA;
-    long at = (long)spare;
+    long at = (long)spare, got = head->size;
     if (size > USUAL_AREA || !spare)
         at = SYS(mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     else
@@ -66,10 +56,12 @@ static long new_area(struct run *run) {
         return at;
     run->area = (struct area *)at;
     run->area->size = size;
-    copy_bytes(&run->area->request, head, strings);
-    run->area->launch.request = run->memory ? run->memory : &run->area->request;
-    run->area->launch.vectors = (const char **)(((uintptr_t)&run->area->request + strings + 15) & ~15ul);
-    return 0;
+    if (file >= 0)
+        got = SYS(pread64, file, &run->area->request, head->size, 0);
+    copy_bytes(&run->area->request, head, file >= 0 ? sizeof *head : head->size);
+    run->area->launch.request = &run->area->request;
+    run->area->launch.vectors = (const char **)(((uintptr_t)&run->area->request + head->size + 15) & ~15ul);
+    return got == head->size ? 0 : got < 0 ? got : -EINVAL;
 }
 
 /* The descriptors in the order of abi.h; where none came, descriptor n of PID 1 is /dev/null. */
@@ -82,9 +74,7 @@ static long tell(struct run *run, const int *fds) {
         else
             stdio[n] = n == 2 && (flags & JK_RUN_MERGE) ? stdio[1] : fds[next++];
     }
-    long error = request.head.size > JK_INLINE ? map_request(run, fds[next++]) : 0;
-    if (error == 0)
-        error = new_area(run);
+    long error = new_area(run, request.head.size > JK_INLINE ? fds[next++] : -1);
     if (error < 0)
         return error;
     run->area->launch.channel = run->channel;
@@ -130,12 +120,14 @@ static long start(struct run *run) {
 }
 
 int take_request(struct run *run, int room) {
-    int fds[MOST_FDS], count;
+    int fds[MOST_FDS], count = 0;
     for (int n = 0; n < MOST_FDS; n++)
         fds[n] = -1;
-    long size = receive_message(CTL, &request, sizeof request, fds, &count);
+    long size = receive_message(CTL, &request, sizeof request, fds, MOST_FDS);
     if (size <= 0) /* the host closed the jail, or died; or our own limit on descriptors cut some off: then it ends */
         SYS(exit_group, size == 0 ? 0 : 1);
+    while (count < MOST_FDS && fds[count] >= 0)
+        count++;
     *run = (struct run){.channel = fds[0], .namespace = -1, .flags = request.head.flags};
     long error = wanted_descriptors(size) == count ? 0 : -EINVAL;
     int step = error < 0 ? JK_AT_REQUEST : JK_AT_FORK;

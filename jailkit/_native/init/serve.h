@@ -21,7 +21,6 @@ struct run {
     uint64_t mark;
     int namespace; /* whose number the mark is */
     struct area *area;
-    const struct jk_request *memory; /* a request that came in a file */
     struct jk_report report;
 };
 

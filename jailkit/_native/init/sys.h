@@ -23,7 +23,9 @@
 
 #include "../abi.h"
 
-#if defined(__x86_64__)
+#if defined(JK_NO_KERNEL) /* tests/fuzz/ */
+long sys6(long nr, long a, long b, long c, long d, long e, long f);
+#elif defined(__x86_64__)
 static inline long sys6(long nr, long a, long b, long c, long d, long e, long f) {
     long ret;
     register long r10 __asm__("r10") = d;
