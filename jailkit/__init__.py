@@ -7,6 +7,7 @@ Data flows in one direction, and the folders show it:
 `Jail` and `run` are all that most programs need.
 """
 
+from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
     ClosedError,
     CommandNotExecutable,
