@@ -47,6 +47,7 @@ __all__ = [
     "STDOUT",
     "UNLIMITED",
     "Bind",
+    "Check",
     "ClosedError",
     "Command",
     "CommandNotExecutable",
@@ -67,6 +68,7 @@ __all__ = [
     "Proc",
     "Process",
     "Protection",
+    "Report",
     "Result",
     "SpecError",
     "Symlink",
@@ -76,5 +78,6 @@ __all__ = [
     "User",
     "WaitTimeout",
     "__version__",
+    "doctor",
     "run",
 ]

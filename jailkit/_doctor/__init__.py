@@ -5,7 +5,8 @@ facts. `diagnose` is a pure function from facts to a `Report`: each check is dec
 names what stands in the way and what opens it. Only `report` and `entry` are imported with the library.
 """
 
+from jailkit._doctor.apparmor import apparmor_profile
 from jailkit._doctor.entry import doctor
 from jailkit._doctor.report import Check, Report
 
-__all__ = ["Check", "Report", "doctor"]
+__all__ = ["Check", "Report", "apparmor_profile", "doctor"]

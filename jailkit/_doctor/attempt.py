@@ -99,7 +99,7 @@ def _read(fd: int, deadline: float) -> bytes | None:
 
 
 def _end(child: int) -> int:
-    """Kill what is left of an attempt and wait for it. As long as the child is not waited for, its number is its own."""
+    """Kill what is left of an attempt and wait for it; as long as nobody has waited, the number is its own."""
     try:
         os.killpg(child, signal.SIGKILL)
     except OSError:

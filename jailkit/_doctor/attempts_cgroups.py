@@ -1,4 +1,4 @@
-"""Control groups: in every hierarchy, an empty group below the caller's own is made, entered by a child, and removed."""
+"""Control groups: below the caller's own, in every hierarchy, one is made, entered by a child, and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls and walls that a process builds for itself: Landlock, filters, pidfds, and a few files that only reading tells."""
+"""Single calls, and the walls that a process builds for itself: Landlock and filters."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jailkit.syscalls import Resolve, openat2
 
 __all__ = ["ATTEMPTS"]
 
+# getpriority(2): without it no harm is done, and Python has it.
 _GETPRIORITY = {"x86_64": 140, "aarch64": 141}
 
 

@@ -147,10 +147,7 @@ def _idmapped(at: At) -> str:
 
 
 def _map_ids(at: At, path: str, users: int) -> None:
-    if path:
-        mount = open_tree(path, OpenTree.CLONE)
-    else:
-        mount = _made(at, "tmpfs", {})
+    mount = open_tree(path, OpenTree.CLONE) if path else _made(at, "tmpfs", {})
     mount_setattr(userns_fd=users, dir_fd=mount, flags=AtFlag.EMPTY_PATH)
 
 

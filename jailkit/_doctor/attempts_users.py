@@ -10,7 +10,8 @@ import struct
 import subprocess
 
 from jailkit._doctor import kernel
-from jailkit._doctor.attempt import At, apart
+from jailkit._doctor.attempt import At, Attempt, apart
+from jailkit._doctor.facts import BECOME
 from jailkit.syscalls import Namespace, unshare
 
 __all__ = ["ATTEMPTS", "enter"]
@@ -54,7 +55,7 @@ def _user(at: At) -> None:
 
 
 def _user_as_nobody(at: At) -> None:
-    at("become an ordinary user")
+    at(BECOME)
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
@@ -74,7 +75,7 @@ def _clone(at: At) -> None:
     kernel.clone(_EVERYTHING)
 
 
-def _namespace(one: Namespace) -> object:
+def _namespace(one: Namespace) -> Attempt:
     def attempt(at: At) -> None:
         enter(at, one)
         if one is Namespace.PID:

@@ -82,38 +82,42 @@ def _gate(facts: Facts, lacking: list[str]) -> Gate:
     return _not_delegated(facts, f"not among the controllers of a writable hierarchy: {', '.join(lacking)}")
 
 
+_V1_COST = "that user can make groups there; v1 was not meant to be handed to users, v2 is"
+_V2_COST = (
+    "that user may share out what is given to that group; processes of the group above leave it, or the controllers "
+    "cannot be switched on"
+)
+_SYSTEMD = """\
+start the program in a scope of its own:
+systemd-run --user --scope -p Delegate=yes PROGRAM
+or, for a service, in /etc/systemd/system/NAME.service.d/delegate.conf:
+[Service]
+Delegate=yes
+or, for all users, as root, in /etc/systemd/system/user@.service.d/delegate.conf:
+[Service]
+Delegate=cpu cpuset io memory pids"""
+
+
 def _not_delegated(facts: Facts, fact: str) -> Gate:
-    if _layout(facts) == "v1":
-        return Gate(
-            "no-cgroup-delegation",
-            f"{fact}; the layout is v1",
-            f"as root, for each controller C of memory, pids, cpu:\n"
-            f"mkdir /sys/fs/cgroup/C/jailkit && chown -R {facts.uid} /sys/fs/cgroup/C/jailkit\n"
-            "echo PID > /sys/fs/cgroup/C/jailkit/cgroup.procs   (PID of the program that makes jails)\n"
-            "or start the machine with the boot parameter systemd.unified_cgroup_hierarchy=1",
-            "that user can make groups there; v1 was not meant to be handed to users, v2 is",
-        )
+    code = "no-cgroup-delegation"
+    v1 = {name: one["path"] for one in _all(facts) if one["version"] == 1 for name in one["controllers"]}
+    v1 = {name: v1[name] for name in _WANTED if name in v1}
+    if v1:
+        lines = [f"mkdir {path}/jailkit && chown -R {facts.uid} {path}/jailkit" for path in v1.values()]
+        lines += [f"echo PID > {path}/jailkit/cgroup.procs" for path in v1.values()]
+        remedy = "\n".join(["as root, with the PID of the program that makes jails:", *lines])
+        if facts.setting("/run/systemd/system"):
+            remedy += "\nor start the machine with the boot parameter systemd.unified_cgroup_hierarchy=1"
+        return Gate(code, f"{fact}; {', '.join(v1)} belong to v1", remedy, _V1_COST)
     if facts.setting("/run/systemd/system"):
-        return Gate(
-            "no-cgroup-delegation",
-            fact,
-            "start the program in a scope of its own:\nsystemd-run --user --scope -p Delegate=yes PROGRAM\n"
-            "or, for a service, a drop-in in /etc/systemd/system/NAME.service.d/delegate.conf:\n"
-            "[Service]\nDelegate=yes\n"
-            "or, for all users, as root, in /etc/systemd/system/user@.service.d/delegate.conf:\n"
-            "[Service]\nDelegate=cpu cpuset io memory pids",
-            "that user may share out what is given to its own group, and no more",
-        )
-    return Gate(
-        "no-cgroup-delegation",
-        f"{fact}; no systemd runs here that could delegate",
-        "as root:\nmkdir /sys/fs/cgroup/jailkit\n"
-        "echo '+memory +pids +cpu' > /sys/fs/cgroup/cgroup.subtree_control\n"
-        f"chown -R {facts.uid} /sys/fs/cgroup/jailkit\n"
-        "echo PID > /sys/fs/cgroup/jailkit/cgroup.procs   (PID of the program that makes jails)",
-        "that user may share out what is given to that group; processes of root's group leave it, or the controllers "
-        "cannot be switched on",
+        return Gate(code, fact, _SYSTEMD, "that user may share out what is given to its own group, and no more")
+    own = next((one["path"] for one in _all(facts) if one["version"] == 2), "/sys/fs/cgroup")
+    remedy = (
+        f"as root, with the PID of the program that makes jails:\nmkdir {own}/jailkit\n"
+        f"echo '+memory +pids +cpu' > {own}/cgroup.subtree_control\n"
+        f"chown -R {facts.uid} {own}/jailkit\necho PID > {own}/jailkit/cgroup.procs"
     )
+    return Gate(code, f"{fact}; no systemd runs here that could delegate", remedy, _V2_COST)
 
 
 def _has_file(facts: Facts, *names: str) -> str:

@@ -196,8 +196,8 @@ def _core(facts: Facts) -> Check:
         return Check(name="core-pattern", state="ok", tried=tried, happened=repr(pattern), needed_by=needed_by)
     gate = Gate(
         "core-pattern",
-        "it begins with |: for a crash in a jail, too, the kernel starts that program as root on the host, and hands it "
-        "what the jailed program has in its memory",
+        "it begins with |: for a crash in a jail, too, the kernel starts that program as root on the host, and hands "
+        "it what the jailed program has in its memory",
         "as root:\nsysctl kernel.core_pattern=core",
         "crashes of all programs of this machine are no longer collected by it",
     )
@@ -214,7 +214,9 @@ def _yama(facts: Facts) -> Check:
     gate = Gate(
         "not-compiled" if not scope else "yama",
         f"{_YAMA} is {scope or 'not there: this kernel has no Yama, or it is not in lsm='}",
-        "none without another kernel" if not scope else "as root:\nsysctl kernel.yama.ptrace_scope=1",
+        "a kernel with CONFIG_SECURITY_YAMA, and yama in its boot parameter lsm="
+        if not scope
+        else "as root:\nsysctl kernel.yama.ptrace_scope=1",
         "debuggers can then attach to children only",
     )
     happened = "any program may trace any other of its user; a jail is still apart by its pid and user namespaces"

@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno as errnos
 
 from jailkit._doctor.checks import EVERY, Simple, decide, from_gate
-from jailkit._doctor.facts import Facts, Try
+from jailkit._doctor.facts import Facts
 from jailkit._doctor.gates import Gate, mount_gate, proc_gate
 from jailkit._doctor.report import Check
 
 __all__ = ["checks"]
-
-
-def _gate_of(what: str) -> object:
-    return lambda facts, tried: mount_gate(facts, tried, what)
 
 
 def _simple(name: str, tried: str, works: str, *needed_by: str) -> Simple:
@@ -80,9 +76,12 @@ def _idmapped(facts: Facts) -> Check:
             _no_idmap(facts, lacking), name=name, tried=tried, happened=words, needed_by=needed_by, degraded=True
         )
     if not facts.wide:
-        gate = Gate("not-privileged", "the caller has not CAP_SYS_ADMIN over the file systems of the machine (CapEff in "
-                    "/proc/self/status)", "start the jail as root; as an ordinary user a bind shows what that user may "
-                    "read, without them", "the program that makes the jails runs as root")  # fmt: skip
+        gate = Gate(
+            "not-privileged",
+            "the caller lacks CAP_SYS_ADMIN over the file systems of the machine (CapEff in /proc/self/status)",
+            "make the jails as root; those of an ordinary user need none, a bind shows what that user may read",
+            "the program that makes the jails runs as root",
+        )
         return from_gate(gate, name=name, tried=tried, happened=found.said, needed_by=needed_by)
     gate = _no_idmap(facts, list(each)) if each else mount_gate(facts, found, "idmapped mounts")
     return from_gate(gate, name=name, tried=tried, happened=words or found.said, needed_by=needed_by)
@@ -91,10 +90,10 @@ def _idmapped(facts: Facts) -> Check:
 def _no_idmap(facts: Facts, lacking: list[str]) -> Gate:
     return Gate(
         "file-system",
-        f"no idmapped mounts of {', '.join(lacking)} with Linux {facts.release}: that file system cannot do them (yet), or "
+        f"no idmapped mounts of {', '.join(lacking)} with Linux {facts.release}: that file system cannot do them, or "
         "belongs to another user namespace",
-        "keep roots and writable directories on ext4, xfs or btrfs, or on tmpfs (Linux 6.3 or newer), on a mount that the "
-        "root of the machine made (in a container: a volume, and not the overlay that is its /)",
+        "keep roots and writable directories on ext4, xfs or btrfs, or on tmpfs (Linux 6.3 or newer), on a mount that "
+        "the root of the machine made (in a container: a volume, and not the overlay that is its /)",
         "another place for those directories",
     )
 

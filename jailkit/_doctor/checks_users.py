@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jailkit._doctor.checks import EVERY, Simple, decide, from_gate
-from jailkit._doctor.facts import Facts
+from jailkit._doctor.facts import BECOME, Facts
 from jailkit._doctor.gates import Gate, namespace_gate, user_gate
 from jailkit._doctor.report import Check
 
@@ -68,6 +68,18 @@ def _user(facts: Facts) -> Check:
 def _nobody(facts: Facts) -> Check:
     """Whether an ordinary user can do it: what root is asked by those who cannot try themselves."""
     same = facts.uid != 0
+    if not same and facts.attempt("user-as-nobody").step == BECOME:
+        gate = Gate(
+            "no-other-id", "this user namespace has no id of an ordinary user", "none is needed in here", "none"
+        )
+        return from_gate(
+            gate,
+            name="user-namespaces-as-user",
+            tried="become an ordinary user (uid 65534)",
+            happened=facts.attempt("user-as-nobody").said,
+            needed_by=("jails of ordinary users",),
+            degraded=True,
+        )
     simple = Simple(
         name="user-namespaces-as-user",
         attempt="user" if same else "user-as-nobody",
@@ -93,9 +105,9 @@ def _as_user(facts: Facts) -> Facts:
 def _id_range(facts: Facts) -> Check:
     name, tried = "id-range", "have newuidmap and newgidmap write a map with ids from /etc/subuid and /etc/subgid"
     found = facts.attempt("id-range")
-    if facts.wide:
+    if facts.tier == "root":
         return Check(name=name, state="ok", tried="look at the capabilities of the caller", needed_by=_RANGE,
-                     happened="not needed: this caller may map any id")  # fmt: skip
+                     happened="not needed: this caller maps ids by itself")  # fmt: skip
     if found.ok:
         return Check(name=name, state="ok", tried=tried, happened=f"written: {found.note}", needed_by=_RANGE)
     return from_gate(_range_gate(facts), name=name, tried=tried, happened=found.said, needed_by=_RANGE, degraded=False)

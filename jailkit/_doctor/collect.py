@@ -10,9 +10,10 @@ from typing import Any
 
 import jailkit
 from jailkit import UnsupportedError
+from jailkit._doctor.apparmor import init_path
 from jailkit._doctor.facts import Facts, Try
 
-__all__ = ["collect", "init_path"]
+__all__ = ["collect"]
 
 # The caller's own path, because the child is to see the same jailkit; isolated and without site, because nothing else
 # of the caller's may get a say. An editable install is found by a hook of site, so the package's parent is added.
@@ -26,11 +27,6 @@ sys.exit(main())
 _GRACE = 30.0
 _SHOWN = 300
 _REMEDY = "the interpreter (sys.executable) must run `import jailkit, ctypes` by itself"
-
-
-def init_path() -> str:
-    """Return the path of the installed ``jailkit-init``, which AppArmor goes by."""
-    return os.path.join(os.path.dirname(os.path.abspath(jailkit.__file__)), "_native", "jailkit-init")
 
 
 def collect(timeout: float) -> Facts:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from jailkit._doctor import checks_cgroups, checks_kernel, checks_mounts, checks_users
+from jailkit._doctor.apparmor import apparmor_profile
 from jailkit._doctor.checks import EVERY, from_gate
 from jailkit._doctor.facts import Facts
-from jailkit._doctor.gates import Gate, apparmor_profile
+from jailkit._doctor.gates import Gate
 from jailkit._doctor.report import Check, Report
 
 __all__ = ["diagnose"]
@@ -25,7 +26,7 @@ def diagnose(facts: Facts) -> Report:
     last = _sandbox(facts, before)
     return Report(
         ok=last.state == "ok",
-        caller="root" if facts.wide else "userns",
+        caller=facts.tier,
         checks=(*before, last),
         apparmor_profile=apparmor_profile(facts.init),
     )

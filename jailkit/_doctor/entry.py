@@ -11,8 +11,8 @@ def doctor(*, timeout: float = 60.0) -> Report:
     """Find out what this host can do for this caller, and what is to be done about what it cannot.
 
     Everything is tried, in child processes that are gone afterwards: namespaces are made, file systems mounted in them,
-    a Landlock rule is set, an empty control group is made and removed, and at last a program runs in a real jail. Settings
-    are read only to name what made an attempt fail. Nothing of the host is changed.
+    a Landlock rule is set, an empty control group is made and removed, and at last a program runs in a real jail.
+    Settings are read only to name what made an attempt fail. Nothing of the host is changed.
 
     It tells what this caller can do now. It is no promise for other users, and no audit of the host: a check that is
     ``ok`` says that a wall can be built, not that there is no way around it.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno as errnos
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-__all__ = ["BROKE", "INITIAL_NAMESPACES", "KILLED", "TIMED_OUT", "Facts", "Try", "kernel_version"]
+__all__ = ["BECOME", "BROKE", "INITIAL_NAMESPACES", "KILLED", "TIMED_OUT", "Facts", "Try", "kernel_version"]
 
 BROKE, TIMED_OUT, KILLED = -1, -2, -3
 """In place of an errno: the attempt itself went wrong, was not over in time, or a signal ended it."""
+
+BECOME = "become an ordinary user"
+"""A step that diagnosis knows by its name."""
 
 INITIAL_NAMESPACES = {"pid": "pid:[4026531836]", "user": "user:[4026531837]"}
 """The host's own, on every kernel: enum proc_ns ino numbers, ``include/linux/proc_ns.h``."""
@@ -92,6 +96,11 @@ class Facts:
         return ""
 
     @property
+    def tier(self) -> str:
+        """``root`` or ``userns``, as the plan of the jail at the end has it; by its capabilities where there is none."""
+        return str(self.attempt("sandbox").data.get("tier") or ("root" if self.wide else "userns"))
+
+    @property
     def wide(self) -> bool:
         """Whether the caller may map ids and mount: root of the machine or of a container."""
         return int(self.status("CapEff") or "0", 16) & _WIDE == _WIDE
@@ -99,5 +108,5 @@ class Facts:
 
 def kernel_version(release: str) -> tuple[int, int]:
     """Return the two numbers of a kernel's release; zeros for what is no number."""
-    numbers = ["".join(digit for digit in part if digit.isdigit()) for part in release.split("-")[0].split(".")]
-    return tuple(int(number or 0) for number in (*numbers, "0", "0")[:2])  # type: ignore[return-value] # two of them
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

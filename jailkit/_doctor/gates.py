@@ -9,7 +9,7 @@ import attrs
 from jailkit._doctor.facts import BROKE, KILLED, TIMED_OUT, Facts, Try
 from jailkit._doctor.surroundings import flags, surroundings
 
-__all__ = ["Gate", "apparmor_profile", "mount_gate", "namespace_gate", "proc_gate", "syscall_gate", "user_gate"]
+__all__ = ["Gate", "mount_gate", "namespace_gate", "proc_gate", "syscall_gate", "user_gate"]
 
 APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 DEBIAN = "/proc/sys/kernel/unprivileged_userns_clone"
@@ -26,12 +26,6 @@ class Gate:
     fact: str
     remedy: str
     cost: str
-
-
-def apparmor_profile(init: str) -> str:
-    """Return the text of a profile that lets one program, and what it starts, make user namespaces."""
-    # The form that Ubuntu gives to its own programs of this kind; quoted, because a path may hold a space.
-    return f'abi <abi/4.0>,\nprofile jailkit-init "{init}" flags=(unconfined) {{\n  userns,\n}}\n'
 
 
 def _apparmor(facts: Facts, tried: Try) -> Gate:

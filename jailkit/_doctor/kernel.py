@@ -68,18 +68,18 @@ def _wait(child: int) -> None:
 
 
 def clone(flags: int) -> None:
-    """Make a child in new namespaces with clone(2), as `fork` would; it ends at once."""
+    """Make a child in new namespaces, as `fork` would, with the older of the two calls; it ends at once."""
     _wait(_call(_CLONE[os.uname().machine], flags | _SIGCHLD, 0, 0, 0, 0))
 
 
 def clone3() -> None:
-    """Make a child with clone3(2), as `fork` would; it ends at once."""
+    """Make a child, as `fork` would, with the newer of the two calls; it ends at once."""
     arguments = struct.pack("=8Q", 0, 0, 0, 0, _SIGCHLD, 0, 0, 0)  # struct clone_args, its first published size
     _wait(_call(_CLONE3, ctypes.create_string_buffer(arguments, 64), 64))
 
 
 def close_range(first: int, last: int) -> None:
-    """Close descriptors: see close_range(2)."""
+    """Close a range of descriptors, both ends included."""
     _call(_CLOSE_RANGE, first, last, 0)
 
 

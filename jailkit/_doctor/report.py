@@ -46,12 +46,21 @@ class Check:
     needed_by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{_MARKS[self.state]}  {self.name}: {self.happened}"]
-        if self.state != "ok":
-            for label in ("tried", "gate", "fact", "remedy", "cost"):
-                lines += _field(label, getattr(self, label))
-            lines += _field("needed by", ", ".join(self.needed_by))
-        return "\n".join(lines)
+        return self._text({})
+
+    def _text(self, said: dict[tuple[str, ...], str]) -> str:
+        """Return it in words; a remedy that was `said` with an earlier check is not repeated."""
+        lines = textwrap.wrap(
+            f"{_MARKS[self.state]}  {self.name}: {self.happened}", _WIDTH, subsequent_indent=" " * 12,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        if self.state == "ok":
+            return "\n".join(lines)
+        first = said.setdefault((self.gate, self.remedy, self.cost), self.name)
+        known = {} if first == self.name else {"fact": "", "remedy": f"that of {first}", "cost": ""}
+        for label in ("tried", "gate", "fact", "remedy", "cost"):
+            lines += _field(label, known.get(label, getattr(self, label)))
+        return "\n".join([*lines, *_field("needed by", ", ".join(self.needed_by))])
 
 
 def _field(label: str, text: str) -> list[str]:
@@ -108,7 +117,8 @@ class Report:
         }
 
     def __str__(self) -> str:
-        lines = [str(check) for check in self.checks]
+        said: dict[tuple[str, ...], str] = {}
+        lines = [check._text(said) for check in self.checks]  # noqa: SLF001 - of the same module
         return "\n".join([*lines, "", self._verdict()])
 
     def _verdict(self) -> str:

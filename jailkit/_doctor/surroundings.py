@@ -44,7 +44,7 @@ class Surroundings:
 
 
 def surroundings(facts: Facts) -> Surroundings:
-    """Return where this is. A file that an image brought along is no sign by itself: it may be the root of a machine."""
+    """Return where this is. A file of an image is no sign by itself: the image may be the root of a machine."""
     version = facts.setting("/proc/version")
     if version.startswith(_GVISOR) or "gVisor" in version:
         return Surroundings("gvisor", "/proc/version")
