@@ -49,22 +49,6 @@ def _namespace(facts: Facts, kind: str, needed_by: tuple[str, ...]) -> Check:
     return decide(facts, simple)
 
 
-def _user(facts: Facts) -> Check:
-    check = decide(facts, _USER)
-    if check.state == "ok" or not facts.attempt("sandbox").ok:
-        return check
-    # AppArmor goes by the path of a program: this interpreter is refused, and jailkit-init is not.
-    gate = Gate(check.gate, f"{check.fact}; jailkit-init is exempt, as the jail below shows", "none is needed", "none")
-    return from_gate(
-        gate,
-        name=check.name,
-        tried=check.tried,
-        happened=f"{check.happened} in this interpreter, but jailkit-init made one",
-        needed_by=check.needed_by,
-        degraded=True,
-    )
-
-
 def _nobody(facts: Facts) -> Check:
     """Whether an ordinary user can do it: what root is asked by those who cannot try themselves."""
     same = facts.uid != 0
@@ -148,7 +132,7 @@ def checks(facts: Facts) -> list[Check]:
         needed_by=("net=False", "net=True"),
     )
     return [
-        _user(facts),
+        decide(facts, _USER),
         _nobody(facts),
         decide(facts, _CLONE),
         *(_namespace(facts, kind, needed) for kind, needed in _KINDS.items()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from jailkit._doctor import checks_cgroups, checks_kernel, checks_mounts, checks_users
 from jailkit._doctor.apparmor import apparmor_profile
 from jailkit._doctor.checks import EVERY, from_gate
@@ -24,11 +26,31 @@ def diagnose(facts: Facts) -> Report:
         *checks_kernel.settings(facts),
     ]
     last = _sandbox(facts, before)
+    if last.state == "ok":
+        before = [_outweighed(check) for check in before]
     return Report(
         ok=last.state == "ok",
         caller=facts.tier,
         checks=(*before, last),
         apparmor_profile=apparmor_profile(facts.init),
+    )
+
+
+def _outweighed(check: Check) -> Check:
+    """Weigh an attempt that failed against the jail that ran.
+
+    AppArmor goes by the path of a program: this interpreter is refused, and jailkit-init need not be.
+    """
+    exempt = check.gate == "apparmor-userns"
+    if check.state != "missing" or not (exempt or EVERY in check.needed_by):
+        return check
+    return attrs.evolve(
+        check,
+        state="degraded",
+        happened=f"{check.happened}, in this interpreter",
+        fact=f"{check.fact}; but jailkit-init may do it, as the jail below shows",
+        remedy="none is needed",
+        cost="none",
     )
 
 

@@ -97,7 +97,7 @@ class Facts:
 
     @property
     def tier(self) -> str:
-        """``root`` or ``userns``, as the plan of the jail at the end has it; by its capabilities where there is none."""
+        """``root`` or ``userns``, as the plan of the jail at the end has it; else by the capabilities."""
         return str(self.attempt("sandbox").data.get("tier") or ("root" if self.wide else "userns"))
 
     @property

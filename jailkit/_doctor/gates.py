@@ -156,6 +156,8 @@ def user_gate(facts: Facts, tried: Try) -> Gate:
         return found
     if tried.errno == errno.ENOSPC:
         return _no_more(facts, "user")
+    if tried.step.startswith("clone") and facts.attempt("user").ok:
+        return _seccomp(facts, f"{tried.said}, and unshare(CLONE_NEWUSER) works")
     # The order is that of the kernel: chroot and Debian's patch before the security modules.
     if tried.errno == errno.EPERM and tried.step.startswith(("unshare", "clone")):
         if chrooted := _chrooted(facts):
@@ -166,8 +168,6 @@ def user_gate(facts: Facts, tried: Try) -> Gate:
         return _apparmor(facts, tried)
     if tried.errno in _REFUSED and facts.setting(SELINUX) == "1":
         return _selinux(facts)
-    if tried.errno == errno.EPERM and facts.status("Seccomp") == "2" and tried.step.startswith("clone"):
-        return _seccomp(facts, f"{tried.said}, and unshare(CLONE_NEWUSER) gets past the filter")
     return _unknown(tried)
 
 

@@ -122,20 +122,21 @@ class Report:
         return "\n".join([*lines, "", self._verdict()])
 
     def _verdict(self) -> str:
+        vital = [check for check in self.checks if check.state == "missing" and "every jail" in check.needed_by]
         if self.ok:
+            vital = []
             said = "This caller can run programs in a SANDBOX here."
         else:
-            said = f"This caller cannot run programs in a SANDBOX here. In the way: {_names(self._culprits())}."
-        worse = [check for check in self.checks if check.state != "ok" and check not in self._culprits()]
-        return f"{said} Worth a look: {_names(worse)}." if worse else said
-
-    def _culprits(self) -> Sequence[Check]:
-        """Return what keeps a jail from running; the jail itself only where nothing else explains it."""
-        if self.ok:
-            return ()
-        vital = [check for check in self.checks if check.state == "missing" and "every jail" in check.needed_by]
-        return vital[:-1] or vital
+            said = f"This caller cannot run programs in a SANDBOX here. In the way: {_first_of_each(vital)}."
+        gates = {check.gate for check in vital}
+        worse = [check for check in self.checks if check.state != "ok" and check.gate not in gates]
+        said = f"{said} Worth a look: {_first_of_each(worse)}." if worse else said
+        return textwrap.fill(said, _WIDTH, break_on_hyphens=False)
 
 
-def _names(checks: Sequence[Check]) -> str:
-    return ", ".join(check.name for check in checks)
+def _first_of_each(checks: Sequence[Check]) -> str:
+    """Return the names of gates, each with the first check that it closes; the rest is a consequence."""
+    first: dict[str, str] = {}
+    for check in checks:
+        first.setdefault(check.gate, check.name)
+    return ", ".join(f"{name} ({gate})" for gate, name in first.items())
