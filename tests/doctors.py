@@ -243,7 +243,12 @@ CASES: dict[str, tuple[Facts, str, str, str]] = {
         "pivot_root",
     ),
     "kernel without user namespaces": (userns_closed(errno.EINVAL), "user-namespaces", "missing", "5.15"),
-    "kernel too old": (attrs.evolve(healthy(), release="5.10.0-28-amd64"), "kernel", "missing", "bullseye-backports"),
+    "kernel too old": (
+        attrs.evolve(healthy(sandbox=DEAD), release="5.10.0-28-amd64"),
+        "kernel",
+        "missing",
+        "bullseye-backports",
+    ),
     "kernel with an old Landlock": (healthy(landlock=Try(data={"abi": 3})), "landlock", "degraded", "newer kernel"),
     "architecture": (attrs.evolve(healthy(), machine="riscv64"), "architecture", "degraded", "none"),
     "boot-parameter for landlock": (

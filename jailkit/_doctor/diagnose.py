@@ -44,11 +44,11 @@ def _outweighed(check: Check) -> Check:
     exempt = check.gate == "apparmor-userns"
     if check.state != "missing" or not (exempt or EVERY in check.needed_by):
         return check
+    why = "jailkit-init may do what this interpreter may not" if exempt else "a jail runs all the same"
     return attrs.evolve(
         check,
         state="degraded",
-        happened=f"{check.happened}, in this interpreter",
-        fact=f"{check.fact}; but jailkit-init may do it, as the jail below shows",
+        fact=f"{check.fact}; but {why}, as the last check shows",
         remedy="none is needed",
         cost="none",
     )

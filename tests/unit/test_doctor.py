@@ -89,7 +89,7 @@ def test_a_jail_that_runs_outweighs_an_attempt_that_fails() -> None:
     report = diagnose(facts)
     assert report.ok
     assert {check.state for check in report.checks} == {"ok", "degraded"}
-    assert "jailkit-init may do it" in report["tmpfs"].fact
+    assert "jailkit-init may do what" in report["tmpfs"].fact
 
 
 def test_settings_alone_close_no_gate() -> None:
