@@ -1,6 +1,6 @@
 """Every gate, on machines that are made up: `diagnose` decides from facts alone.
 
-``golden/doctor-NAME.txt`` is what people read; written anew with ``JAILKIT_UPDATE_GOLDEN=1``.
+``golden_doctor/NAME.txt`` is what people read; written anew with ``JAILKIT_UPDATE_GOLDEN=1``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.doctors import (
     with_settings,
 )
 
-FOLDER = Path(__file__).with_name("golden")
+FOLDER = Path(__file__).with_name("golden_doctor")
 UPDATE = os.environ.get("JAILKIT_UPDATE_GOLDEN") == "1"
 
 
@@ -161,7 +161,7 @@ def test_flags_open_one_gate_and_not_all(engine: str, gate: str) -> None:
 def test_golden(name: str) -> None:
     """What people read, word by word."""
     text = str(diagnose(CASES[name][0] if name in CASES else healthy())) + "\n"
-    path = FOLDER / f"doctor-{name}.txt"
+    path = FOLDER / f"{name}.txt"
     if UPDATE:
         path.write_text(text)
     assert text == path.read_text()
