@@ -72,8 +72,8 @@ def _gate(facts: Facts, lacking: list[str]) -> Gate:
         return Gate("no-cgroups", "no line of /proc/self/mountinfo is a control group file system",
                     "as root: mount -t cgroup2 none /sys/fs/cgroup", "none")  # fmt: skip
     engine = surroundings(facts).engine
-    if engine and any(one["read_only"] or one["errno"] == errnos.EROFS for one in found):
-        return Gate("container-cgroups", "the engine mounts control groups read-only",
+    if any(one["read_only"] or one["errno"] == errnos.EROFS for one in found):
+        return Gate("container-cgroups", "control groups are mounted read-only here",
                     flags(engine, "cgroups"),
                     "root of this container can bound and freeze its own processes; with cgroup v1 it can also reach "
                     "the files of its host's (do not)")  # fmt: skip

@@ -61,8 +61,8 @@ def _container(facts: Facts) -> Check:
     gate = Gate(
         where.engine,
         where.signs,
-        "none is needed where the checks below are ok; where they are not, each names the one flag that it needs. "
-        "Do not use --privileged",
+        "none is needed where the checks below are ok; where they are not, each names the one flag that it needs (one "
+        "gate may hide the next: run the doctor again behind each). Do not use --privileged",
         "every flag weakens the container by what it names, and by no more",
     )
     return from_gate(

@@ -28,6 +28,13 @@ _FLAGS = {
     "(containerd 2.1 or newer)",
 }
 
+# Units of systemd close the same gates, and look like no container; see systemd.exec(5).
+_UNIT = {
+    "seccomp": "RestrictNamespaces=no, and no SystemCallFilter= without these calls",
+    "proc": "ProtectKernelTunables=no and ProtectKernelLogs=no",
+    "cgroups": "ProtectControlGroups=no",
+}
+
 
 @attrs.frozen
 class Surroundings:
@@ -88,5 +95,4 @@ def flags(engine: str, gate: str) -> str:
     if engine in ("gvisor", "wsl", "lxc", "nspawn"):
         return f"a setting of {engine}, by whoever runs this machine"
     lines = [f"{name}: {_FLAGS[name, gate]}" for name in ("docker", "podman", "kubernetes")]
-    # Units of systemd set filters too, and look like no container.
-    return "\n".join([*lines, *(["a unit of systemd: RestrictNamespaces=no"] if gate == "seccomp" else [])])
+    return "\n".join([*lines, *([f"a unit of systemd: {_UNIT[gate]}"] if gate in _UNIT else [])])

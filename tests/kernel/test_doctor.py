@@ -140,6 +140,7 @@ def test_a_filter_that_refuses_namespaces() -> None:
     )
 
 
+@pytest.mark.requires("root")  # the same for every caller: once is enough
 def test_a_filter_that_says_there_is_no_such_call() -> None:
     """ENOSYS from a filter is told from a kernel that is too old."""
     checks = behind_filter(f"{UNSHARE}:{ENOSYS}", f"{CLONE}&{NEWUSER:x}:{ENOSYS}", f"{CLONE3}:{ENOSYS}")
@@ -162,6 +163,7 @@ def test_a_filter_that_refuses_clone_alone() -> None:
     assert checks["sandbox"]["gate"] == "container-seccomp"
 
 
+@pytest.mark.requires("root")  # the same for every caller: once is enough
 def test_a_filter_that_refuses_the_mount_calls() -> None:
     """As filters do that are older than these calls."""
     checks = behind_filter(f"{FSOPEN}:{ENOSYS}")
