@@ -7,6 +7,7 @@ Data flows in one direction, and the folders show it:
 `Jail` and `run` are all that most programs need.
 """
 
+from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
     ClosedError,
     CommandNotExecutable,
@@ -58,6 +59,7 @@ __all__ = [
     "STDOUT",
     "UNLIMITED",
     "Bind",
+    "Check",
     "ClosedError",
     "Command",
     "CommandNotExecutable",
@@ -81,6 +83,7 @@ __all__ = [
     "Proc",
     "Process",
     "Protection",
+    "Report",
     "Result",
     "SpecError",
     "Symlink",
@@ -90,5 +93,6 @@ __all__ = [
     "User",
     "WaitTimeout",
     "__version__",
+    "doctor",
     "run",
 ]

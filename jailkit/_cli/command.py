@@ -1,4 +1,4 @@
-"""What the command does: run a program, or explain."""
+"""What the command does: run a program, explain, or call the doctor."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import IO
 
-from jailkit import PIPE, CommandNotExecutable, CommandNotFound, ExitReason, Jail, JailkitError, Process, Result
+from jailkit import PIPE, CommandNotExecutable, CommandNotFound, ExitReason, Jail, JailkitError, Process, Result, doctor
 from jailkit._cli import output
 from jailkit._cli.options import EXIT_JAIL_FAILED, parse
 from jailkit._cli.signals import Forwarder, Interrupted
+from jailkit._doctor import apparmor_profile
 
 __all__ = ["exit_code", "failure_code", "main"]
 
+EXIT_NO_SANDBOX = 1
 EXIT_TIMED_OUT = 124
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
@@ -34,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     output.open_standard_streams()
     options = parse(sys.argv[1:] if words is None else words)
     try:
-        return _run(options) if options.command == "run" else _explain(options)
+        return {"run": _run, "explain": _explain, "doctor": _doctor}[options.command](options)
     except Interrupted as interrupted:
         return _SIGNAL + interrupted.number
     except BrokenPipeError:
@@ -67,6 +69,16 @@ def _explain(options: argparse.Namespace) -> int:
     text = output.plan_json(jail) if options.json else jail.explain()
     output.write(output.STDOUT, text.encode(errors="backslashreplace"))
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    if options.apparmor_profile:
+        output.write(output.STDOUT, apparmor_profile().encode(errors="surrogateescape"))
+        return 0
+    report = doctor()
+    text = json.dumps(report.to_dict(), indent=2) if options.json else str(report)
+    output.write(output.STDOUT, f"{text}\n".encode(errors="backslashreplace"))
+    return 0 if report.ok else EXIT_NO_SANDBOX
 
 
 def _run(options: argparse.Namespace) -> int:

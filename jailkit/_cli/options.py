@@ -171,11 +171,29 @@ def _parser() -> _Parser:
         help="write how the program ended, what it used and how it was isolated to FILE, as JSON",
     )
     commands.choices["explain"].add_argument("--json", action="store_true", help="print steps and isolation as JSON")
+    _add_doctor(commands)
     return top
 
 
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "find out what this host can do, and what to do about what it cannot"
+    parser = commands.add_parser(
+        "doctor",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. Exit code 0: a jail of level sandbox can be made, 1: it cannot.",
+        allow_abbrev=False,
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print the report as JSON")
+    what.add_argument(
+        "--apparmor-profile",
+        action="store_true",
+        help="try nothing; print a profile that lets the installed jailkit-init make user namespaces",
+    )
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; ``spec`` and ``argv`` of what is returned are ready for use.
+    """Read the command line; ``spec`` and ``argv`` of what is returned are ready for use, except for the doctor.
 
     Raises:
         SystemExit: It is wrong (125), or help was asked for (0).
@@ -185,6 +203,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     rest = [own.pop() for _ in range(len(own) - own.index("--"))][::-1] if "--" in own else []
     parser = _parser()
     options = parser.parse_args(own)
+    if options.command == "doctor":
+        if rest:
+            parser.error("doctor runs no program of yours")
+        return options
     options.argv = [*options.argv, *(rest if options.argv else rest[1:])]
     if options.command == "run" and not options.argv:
         parser.error("no program was named: put it last, after --")

@@ -10,12 +10,13 @@ __all__ = ["hint"]
 
 _USERNS = (
     "this host does not let this user make user namespaces: look at /proc/sys/user/max_user_namespaces, at "
-    "kernel.unprivileged_userns_clone (Debian) and, inside a container, at the engine's seccomp filter"
+    "kernel.unprivileged_userns_clone (Debian) and, inside a container, at the engine's seccomp filter; "
+    "`jailkit doctor` finds out which it is"
 )
 _APPARMOR = (
     "user namespaces are made but have no rights, as AppArmor does it on Ubuntu "
     "(kernel.apparmor_restrict_unprivileged_userns): the installed jailkit-init needs an AppArmor profile with "
-    "the rule `userns,`"
+    "the rule `userns,`, which `jailkit doctor --apparmor-profile` prints"
 )
 _HINTS: dict[tuple[str, int], str] = {
     ("clone", errno.EPERM): _USERNS,
