@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 
 from jailkit import _native
+from jailkit._cgroups import find_cgroups
 
 __all__ = ["ALL", "PYTHON", "ROLES", "holds", "meaning"]
 
@@ -103,13 +104,29 @@ def _ipv6() -> bool:
     return True
 
 
+def _cgroups() -> bool:
+    """Control groups for jails can be made here: by root, or in a group that is delegated to this user."""
+    return find_cgroups(None)[0] is not None
+
+
+def _no_cgroups() -> bool:
+    """This caller can make no control group: what is kept then is kept by rlimits, or not."""
+    return not _cgroups()
+
+
+def _cgroups_v2() -> bool:
+    """Control groups for jails can be made here, of version 2."""
+    made = find_cgroups(None)[0]
+    return made is not None and made.version == 2
+
+
 _FACTS: dict[str, Callable[[], bool]] = {
     "root": _root, "user": _user, "userns": _userns, "cc": _cc, "python": _python, "idmap": _idmap,
-    "newuidmap": _newuidmap, "ipv6": _ipv6,
+    "newuidmap": _newuidmap, "ipv6": _ipv6, "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
-ROLES = frozenset({"root", "user"})
-"""Who runs the suite. It runs both ways, so a test for the other caller is left out, and is no skip."""
+ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2"})
+"""Who runs the suite, and what he was given. It runs in several ways, so a test for another is left out, and no skip."""
 
 
 @functools.cache

@@ -74,7 +74,8 @@ def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
         (["--", "/etc/passwd"], 126, "jailkit: program"),
         (["--", "/tmp"], 126, "jailkit: program"),
         (["--cwd", "/no/such/directory", "--", "true"], 125, "jailkit: program"),
-        (["--cpus", "64", "--memory", "1", "--", "true"], 125, "jailkit: limits."),
+        (["--net", "nat", "--", "true"], 125, "jailkit: net=True"),
+        (["--cgroup", "/no/such/group", "--", "true"], 125, "jailkit: control group /no/such/group"),
         (["--root", "/no/such/root", "--", "true"], 125, "jailkit: "),
         (["--bind", "/no/such/source:/data", "--", "true"], 125, "jailkit: "),
         (["--level", "vm", "--", "true"], 125, "jailkit: argument --level"),
@@ -194,7 +195,7 @@ def test_a_report_has_the_result(tmp_path: Path) -> None:
     [
         (["--", "no-such-program"], 127, "CommandNotFound"),
         (["--", "/tmp"], 126, "CommandNotExecutable"),
-        (["--cpus", "1", "--", "true"], 125, "UnsupportedError"),
+        (["--net", "nat", "--", "true"], 125, "UnsupportedError"),
         (["--root", "/no/such/root", "--", "true"], 125, "LaunchError"),
     ],
 )
@@ -267,9 +268,9 @@ def test_explain_does_not_print_the_contents_of_files(tmp_path: Path) -> None:
 
 def test_explain_says_what_this_host_cannot_do() -> None:
     """The same refusal as that of run, without building anything."""
-    done = jailkit_("explain", "--memory", "64M")
+    done = jailkit_("explain", "--net", "nat")
     assert (done.returncode, done.stdout) == (125, b"")
-    assert b"limits.memory" in done.stderr
+    assert b"net=True" in done.stderr
 
 
 def test_nobody_reads_what_is_explained() -> None:

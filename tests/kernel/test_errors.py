@@ -71,18 +71,22 @@ def test_a_root_that_is_not_there_leaves_nothing(level: Level) -> None:
 
 
 def test_what_the_host_cannot_do_is_refused_before_anything_runs() -> None:
-    """By name: net=True, filters and control groups are not in this version."""
-    for fields in (
-        {"net": True},
-        {"seccomp": True},
-        {"landlock": True},
-        {"limits": Limits(memory=MiB)},
-        {"limits": Limits(cpus=1)},
-    ):
+    """By name: net=True and filters are not in this version."""
+    for fields in ({"net": True}, {"seccomp": True}, {"landlock": True}):
         with pytest.raises(jailkit.UnsupportedError):
             Jail(**fields).start()
+
+
+@pytest.mark.requires("no-cgroups")
+@pytest.mark.parametrize("name", ["memory", "swap", "cpus"])
+def test_limits_of_control_groups_are_refused_where_there_are_none(name: str) -> None:
+    """Of a jail and of a program, with what is missing and how to get it."""
+    limits = Limits(**{name: 2 * MiB if name == "memory" else 1})
+    with pytest.raises(jailkit.UnsupportedError, match="no control group can be made") as caught:
+        Jail(limits=limits).start()
+    assert "Delegate=yes" in caught.value.remedy
     with Jail() as jail, pytest.raises(jailkit.UnsupportedError):
-        jail.run(["true"], limits=Limits(memory=MiB))
+        jail.run(["true"], limits=limits)
 
 
 @pytest.mark.requires("user")
