@@ -24,6 +24,7 @@ from jailkit.plan import Protection
 from jailkit.process import DEVNULL, PIPE, STDOUT, ExitReason, Process, Result, Usage
 from jailkit.spec import (
     UNLIMITED,
+    Allow,
     Bind,
     Command,
     Dev,
@@ -35,6 +36,7 @@ from jailkit.spec import (
     Limits,
     MiB,
     Proc,
+    SeccompPolicy,
     Symlink,
     Tmpfs,
     User,
@@ -45,6 +47,7 @@ __all__ = [
     "PIPE",
     "STDOUT",
     "UNLIMITED",
+    "Allow",
     "Bind",
     "ClosedError",
     "Command",
@@ -67,6 +70,7 @@ __all__ = [
     "Process",
     "Protection",
     "Result",
+    "SeccompPolicy",
     "SpecError",
     "Symlink",
     "Tmpfs",

@@ -24,12 +24,13 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import JailSpec, Level, Limits, Mount, Net, User, Writable
+from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, User, Writable
 
 __all__ = ["Jail", "run"]
 
 _Env = Mapping[str, str] | None
 _NO_LIMITS = Limits()
+_NOTHING = Allow()
 _live_jails: weakref.WeakSet[LiveJail] = weakref.WeakSet()
 
 
@@ -77,8 +78,9 @@ class Jail:
         limits: Limits | None = None,
         env: _Env = None,
         cwd: str | None = None,
-        seccomp: bool | None = None,
+        seccomp: bool | str | SeccompPolicy | None = None,
         landlock: bool | None = None,
+        allow: Allow | Sequence[str] | None = None,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -93,6 +95,7 @@ class Jail:
             cwd=cwd,
             seccomp=seccomp,
             landlock=landlock,
+            allow=_allowed(allow),
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None
@@ -312,6 +315,11 @@ class Jail:
         return read_file(self._started(), self._opening(path, ("O_RDONLY",)), max_bytes)
 
 
+def _allowed(allow: Allow | Sequence[str] | None) -> Any:
+    """Make names hashable, so that the same words find the same spec."""
+    return _NOTHING if allow is None else tuple(allow) if isinstance(allow, list) else allow
+
+
 def _read(path: str | os.PathLike[str]) -> bytes:
     with open(path, "rb") as file:
         return file.read()
@@ -330,8 +338,9 @@ def run(
     limits: Limits | None = None,
     env: _Env = None,
     cwd: str | None = None,
-    seccomp: bool | None = None,
+    seccomp: bool | str | SeccompPolicy | None = None,
     landlock: bool | None = None,
+    allow: Allow | Sequence[str] | None = None,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -363,6 +372,7 @@ def run(
         cwd=cwd,
         seccomp=seccomp,
         landlock=landlock,
+        allow=allow,
     )
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)

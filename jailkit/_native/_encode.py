@@ -13,7 +13,7 @@ __all__ = ["RequestLike", "StepLike", "encode_plan", "encode_request"]
 
 _STEP = struct.Struct("<IIiI8B6Q")
 _PLAN = struct.Struct("<IIII")
-_REQUEST = struct.Struct("<12I32I")
+_REQUEST = struct.Struct("<14I32I")
 _RLIMIT = struct.Struct("<IIQQ")
 _MOUNT_ATTR = struct.Struct("<QQQQ")  # set, clear, propagation, user namespace: mount_setattr(2)
 
@@ -66,9 +66,13 @@ _TEMPLATES = {
     "prctl": "prctl flags value",
     "join_session_keyring": "keyctl KEYCTL_JOIN_SESSION_KEYRING",
     "prepare": "PREPARE slot",
+    "landlock_ruleset": "landlock_create_ruleset text size",
+    "landlock_rule": "LANDLOCK_RULE at slot value flags",
+    "landlock_restrict": "landlock_restrict_self at",
+    "filter": "FILTER text size",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
-_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find".split())
+_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find landlock_ruleset".split())
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):
     raise ImportError("jailkit._native._ext was built from another abi.h")
@@ -209,6 +213,8 @@ class RequestLike(Protocol):
     def cwd(self) -> bytes: ...
     @property
     def open_flags(self) -> tuple[str, ...]: ...
+    @property
+    def capabilities(self) -> tuple[str, ...]: ...
 
 
 def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool) -> bytes:
@@ -231,6 +237,8 @@ def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge
         len(request.argv),
         len(request.env),
         _bits(request.open_flags),
+        _bits(request.capabilities),
+        0,
         *groups,
     )
     return (head + limits).ljust(head_size, b"\0") + tail

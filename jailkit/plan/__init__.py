@@ -8,6 +8,7 @@ from jailkit.plan.identity import Ids, id_map
 from jailkit.plan.isolation import Protection
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, prepare, prepare_open
+from jailkit.plan.seccomp import SeccompFilter, filter_of
 from jailkit.plan.steps import Step, step
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "Plan",
     "Program",
     "Protection",
+    "SeccompFilter",
     "Step",
     "SubIds",
     "compile_plan",
     "describe",
     "explain",
+    "filter_of",
     "hint",
     "id_map",
     "prepare",

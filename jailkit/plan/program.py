@@ -10,6 +10,7 @@ from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import check_user
 from jailkit.plan.plan import Plan
+from jailkit.plan.privileges import granted
 from jailkit.spec import Command, JailSpec, Level, User
 
 __all__ = ["Program", "prepare", "prepare_open"]
@@ -36,6 +37,7 @@ class Program:
         cpu_seconds: Processor time that its limit allows, or inf.
         wall_seconds: Time that it may take, or inf.
         output: Bytes that it may write to stdout and stderr together, or inf.
+        capabilities: What it starts with, where it is not the superuser of a jail.
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
     """
 
@@ -52,6 +54,7 @@ class Program:
     cpu_seconds: float
     wall_seconds: float
     output: float
+    capabilities: tuple[str, ...] = ()
     open_flags: tuple[str, ...] = ()
 
 
@@ -88,7 +91,7 @@ def prepare(
         gid=user.gid,
         groups=user.groups,
         umask=_UMASK,
-        rlimits=bounded.rlimits,
+        rlimits=(*bounded.rlimits, *_memory_lock(spec)),
         candidates=_candidates(command.argv[0], env.get("PATH", _PATH)),
         argv=command.argv,
         env=tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
@@ -96,7 +99,13 @@ def prepare(
         cpu_seconds=bounded.cpu_seconds,
         wall_seconds=bounded.wall_seconds,
         output=bounded.output,
+        capabilities=granted(spec),
     )
+
+
+def _memory_lock(spec: JailSpec) -> tuple[tuple[str, int, int], ...]:
+    # mlock(2) asks for this limit, and for a capability that no jail can have.
+    return () if spec.allow.mlock or spec.level < Level.SANDBOX else (("RLIMIT_MEMLOCK", 0, 0),)
 
 
 def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSpec, plan: Plan, host: Host) -> Program:

@@ -9,9 +9,11 @@ from typing import Any, Literal, cast
 import attrs
 
 from jailkit.spec import _validate as check
+from jailkit.spec.allow import Allow, is_allow, read_allow
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits, is_limits
 from jailkit.spec.mounts import Mount
+from jailkit.spec.seccomp import SeccompPolicy, is_policy, optional_policy
 from jailkit.spec.user import User, optional_user
 
 __all__ = ["JailSpec", "Net", "Writable"]
@@ -98,9 +100,16 @@ class JailSpec:
             program in the jail: not a place for secrets.
         cwd: Directory in which programs start, absolute, in the jail. Default: None, which is
             the home of the jail's user with `root` None, and ``/`` with a root directory.
-        seccomp: The system call filter: True asks for it by name (`UnsupportedError`: this
-            version has none), False switches it off, None is the default of the level.
-        landlock: The Landlock rules, as `seccomp`.
+        seccomp: The system call filter: a `SeccompPolicy`, the name of a profile, or True (the
+            profile ``default``) ask for it by name; False switches it off. Default: None, the
+            profile ``default`` at SANDBOX, as far as the host has libseccomp, and no filter below.
+            Below SANDBOX the filter leaves what the superuser of a jail has capabilities for,
+            and comes with no_new_privs.
+        landlock: The Landlock rules (landlock(7)), the second wall behind the mounts: True asks
+            for them by name, False switches them off. Default: None, which at SANDBOX means as far
+            as the kernel has them, and none below.
+        allow: What is opened beyond the rules: an `Allow`, or names of its switches. Default:
+            nothing.
 
     Raises:
         SpecError: A field has a wrong type or value; two mounts have one target; ``writable``
@@ -132,8 +141,11 @@ class JailSpec:
         converter=attrs.converters.optional(check.clean_path),
         validator=attrs.validators.optional(check.absolute_path),
     )
-    seccomp: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+    seccomp: bool | SeccompPolicy | None = attrs.field(
+        default=None, kw_only=True, converter=optional_policy, validator=is_policy
+    )
     landlock: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+    allow: Allow = attrs.field(default=Allow(), kw_only=True, converter=read_allow, validator=is_allow)
 
     @property
     def effective_user(self) -> User:
@@ -141,6 +153,21 @@ class JailSpec:
         if self.user is not None:
             return self.user
         return _ORDINARY_USER if self.level >= Level.SANDBOX else _SUPERUSER
+
+    @property
+    def effective_seccomp(self) -> SeccompPolicy | None:
+        """The policy asked for; by default that of SANDBOX, and none below it."""
+        if isinstance(self.seccomp, SeccompPolicy):
+            return self.seccomp
+        wanted = self.level >= Level.SANDBOX if self.seccomp is None else self.seccomp
+        return SeccompPolicy() if wanted else None
+
+    @property
+    def effective_landlock(self) -> bool:
+        """Whether there shall be Landlock rules: as asked for; by default at SANDBOX, unless mounts are allowed."""
+        if self.landlock is None:
+            return self.level >= Level.SANDBOX and not self.allow.mount
+        return self.landlock
 
     @property
     def effective_limits(self) -> Limits:
