@@ -10,7 +10,7 @@ from jailkit.plan.bounds import Bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.plan.landlock import rules_apply
-from jailkit.plan.privileges import granted
+from jailkit.plan.privileges import filter_code, granted
 from jailkit.plan.seccomp import filter_of
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
@@ -92,7 +92,7 @@ def _privileges(spec: JailSpec, host: Host) -> tuple[Protection, ...]:
         _capabilities(spec, below),
         _protection(
             "no_new_privs",
-            sandbox or bool(host.seccomp),
+            sandbox or filter_code(spec, host) is not None,
             "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program",
             below,
         ),

@@ -10,7 +10,7 @@ from jailkit.plan.identity import Ids
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["become_root_of_jail", "drop", "granted", "names", "refuse_unsupported_filter"]
+__all__ = ["become_root_of_jail", "drop", "filter_code", "granted", "names", "refuse_unsupported_filter"]
 
 # The superuser of a jail, as container engines bound it. Without CAP_SYS_ADMIN above all: with it, a mount that was
 # made read-only outside could be made writable inside (mount_setattr(2)).
@@ -72,6 +72,11 @@ def refuse_unsupported_filter(spec: JailSpec, host: Host) -> None:
             )
 
 
+def filter_code(spec: JailSpec, host: Host) -> bytes | None:
+    """Return the filter that programs load; None for none."""
+    return host.seccomp if spec.effective_seccomp else None
+
+
 def granted(spec: JailSpec) -> tuple[str, ...]:
     """Name the capabilities that `Allow` gives to every program, whoever runs it."""
     wanted = {"CAP_NET_BIND_SERVICE": spec.allow.reserved_ports, "CAP_NET_RAW": spec.allow.raw_sockets}
@@ -86,8 +91,8 @@ def drop(spec: JailSpec, host: Host) -> Iterator[Step]:
     if sandbox and keep:
         why = f"no program can ever have another capability: {', '.join(spec.allow.named())} asked for"
     yield step("cap_bound", why, value=keep)
-    if sandbox or host.seccomp:
+    if sandbox or filter_code(spec, host):
         why = "no exec can raise a privilege" if sandbox else "without it no program may load a filter"
         yield step("prctl", why, flags=("PR_SET_NO_NEW_PRIVS",), value=1)
-    if host.seccomp:
-        yield step("filter", "each program loads it just before its exec: all else is done by then", text=host.seccomp)
+    if code := filter_code(spec, host):
+        yield step("filter", "each program loads it just before its exec: all else is done by then", text=code)

@@ -63,9 +63,14 @@ class Allow:
     nested: bool = attrs.field(default=False, validator=check.is_bool)
     mount: bool = attrs.field(default=False, validator=_check_mount)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all switches."""
+        return tuple(field.name for field in attrs.fields(cls))
+
     def named(self) -> tuple[str, ...]:
         """Return the names of the switches that are on."""
-        return tuple(field.name for field in attrs.fields(Allow) if getattr(self, field.name))
+        return tuple(name for name in self.names() if getattr(self, name))
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Allow:
@@ -77,7 +82,7 @@ class Allow:
         >>> Allow.of(["ptrace"]) == Allow(ptrace=True)
         True
         """
-        known = [field.name for field in attrs.fields(cls)]
+        known = cls.names()
         fields: dict[str, bool] = {}
         for name in names:
             if name not in known:

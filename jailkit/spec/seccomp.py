@@ -140,7 +140,7 @@ class SeccompPolicy:
 
 def optional_policy(value: bool | str | SeccompPolicy | None) -> bool | SeccompPolicy | None:
     """Read the name of a profile; everything else stays as it is."""
-    return SeccompPolicy(value) if isinstance(value, str) else value
+    return SeccompPolicy(value) if isinstance(value, str) and value in PROFILES else value  # type: ignore[return-value]
 
 
 def is_policy(instance: object, attribute: Any, value: object) -> None:

@@ -233,7 +233,7 @@ STRUCTS = {
     "jk_rlimit": (RLIMIT, "resource reserved soft hard"),
     "jk_request": (
         REQUEST,
-        "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags groups rlimits",
+        "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags caps reserved groups rlimits",
     ),
 }
 
@@ -293,6 +293,7 @@ PROGRAMS = st.builds(
     wall_seconds=st.just(1.0),
     output=st.just(1.0),
     open_flags=st.lists(st.sampled_from(["O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOCTTY"]), unique=True).map(tuple),
+    capabilities=st.lists(st.sampled_from(["CAP_NET_RAW", "CAP_NET_BIND_SERVICE"]), unique=True).map(tuple),
 )
 NULL = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
@@ -301,15 +302,16 @@ NULL = st.tuples(st.booleans(), st.booleans(), st.booleans())
 def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge: bool) -> None:
     """Every number and every string, the empty ones too, in the order of ``struct jk_request``."""
     data = _native.encode_request(made, null, merge=merge)
-    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags = struct.unpack_from("=12I", data)
+    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags, caps, _ = struct.unpack_from("=14I", data)
     assert (abi, size) == (_native.constant("JK_ABI"), len(data))
     streams = sum(_native.constant("JK_RUN_NULL") << number for number in range(3) if null[number])
     assert flags == joined(made.flags) | streams | (_native.constant("JK_RUN_MERGE") if merge else 0)
     assert (uid, gid, umask, open_flags) == (made.uid, made.gid, made.umask, joined(made.open_flags))
-    listed = struct.unpack_from("=32I", data, 48)
+    assert caps == sum(1 << _native.constant(name) for name in made.capabilities)
+    listed = struct.unpack_from("=32I", data, 56)
     assert listed == (*made.groups, *(0,) * (32 - groups))
     assert groups == len(made.groups)
-    table = list(struct.iter_unpack("=IIQQ", data[176:REQUEST]))
+    table = list(struct.iter_unpack("=IIQQ", data[184:REQUEST]))
     assert table[:rlimits] == [(_native.constant(name), 0, soft, hard) for name, soft, hard in made.rlimits]
     assert table[rlimits:] == [(0, 0, 0, 0)] * (16 - rlimits)
     assert counts == [len(made.candidates), len(made.argv), len(made.env)]

@@ -249,7 +249,13 @@ REFUSED: dict[str, tuple[dict[str, Any], Host, str]] = {
         for level in Level
     },
     "net": ({"net": True}, root_host(), "net=True"),
-    "seccomp": ({"seccomp": True}, root_host(), "seccomp=True"),
+    "seccomp": ({"seccomp": "strict"}, root_host(), "seccomp=strict"),
+    "raw sockets": ({"allow": ["raw_sockets"], "net": "host"}, root_host(), 'CAP_NET_RAW with net="host"'),
+    "rules and mounts": (
+        {"landlock": True, "allow": ["nested", "mount"]},
+        root_host(landlock=7),
+        "landlock=True with Allow(mount=True)",
+    ),
     "landlock": ({"landlock": True}, user_host(), "landlock=True"),
     "hostname": ({"level": "chroot", "hostname": "x"}, root_host(), "hostname='x'"),
     **{name: ({"limits": Limits(**{name: 1})}, root_host(), f"limits.{name}") for name in NEEDS_CGROUPS},
