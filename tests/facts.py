@@ -127,17 +127,17 @@ def _landlock_abi() -> int:
 
 
 def _git() -> bool:
-    """git is installed."""
+    """Git is installed."""
     return os.access("/usr/bin/git", os.X_OK)
 
 
 def _make() -> bool:
-    """make is installed."""
+    """Make is installed."""
     return os.access("/usr/bin/make", os.X_OK)
 
 
 def _node() -> bool:
-    """node is installed in /usr."""
+    """Node is installed in /usr."""
     return os.access("/usr/bin/node", os.X_OK)
 
 

@@ -183,7 +183,18 @@ def pairs(**fixed: Any) -> st.SearchStrategy[tuple[JailSpec, Host]]:
 
 # A reader of plans. It knows of abi.h what its comments say, and nothing of how plans are made.
 
-FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount", "landlock_ruleset"}
+FILLS = {
+    "clone",
+    "socket",
+    "open_namespace",
+    "take",
+    "userns",
+    "open_tree",
+    "find",
+    "fsopen",
+    "fsmount",
+    "landlock_ruleset",
+}
 CREATES = {"mkdir", "file", "symlink", "target", "write", "chown", "mknod"}
 
 

@@ -14,7 +14,21 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from jailkit import UNLIMITED, Allow, Bind, Dev, File, JailSpec, Limits, Proc, SeccompPolicy, SpecError, Symlink, Tmpfs, User
+from jailkit import (
+    UNLIMITED,
+    Allow,
+    Bind,
+    Dev,
+    File,
+    JailSpec,
+    Limits,
+    Proc,
+    SeccompPolicy,
+    SpecError,
+    Symlink,
+    Tmpfs,
+    User,
+)
 
 __all__ = [
     "bind",

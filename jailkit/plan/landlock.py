@@ -122,11 +122,11 @@ def landlock(spec: JailSpec, host: Host) -> Iterator[Step]:
 
 def _writable(spec: JailSpec) -> Iterator[tuple[str, str]]:
     """Name the mounts that may be written to."""
-    yield "shm", "/dev/shm may be written to"
+    yield "shm", "shared memory may be written to"
     if spec.writable != "no":
         yield ROOT, f'writable="{spec.writable}"'
     if has_private_tmp(spec):
-        yield "private:tmp", "/tmp may be written to"
+        yield "private:tmp", "the private /tmp may be written to"
     if has_private_home(spec):
         yield "private:home", "the home of the jail's user may be written to"
     for number, mount in enumerate(spec.mounts):

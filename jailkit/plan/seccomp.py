@@ -147,11 +147,11 @@ _SUPERUSER = ("sysvipc", "chroot", "file modes and nodes")
 
 
 @functools.lru_cache(maxsize=64)
-def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilter:  # noqa: FBT001 - a cache key
+def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilter:
     opened = {name for name in _SWITCHES if getattr(allow, name)} | set(_SUPERUSER if superuser else ())
     actions = policy.actions()
     if policy.profile != "empty":
-        actions |= {name: "allow" for name in policy.group_calls(*opened)}
+        actions |= dict.fromkeys(policy.group_calls(*opened), "allow")
         if allow.nested:
             actions["unshare"] = "check"
         actions |= dict(policy.changes)

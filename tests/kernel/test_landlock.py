@@ -33,9 +33,7 @@ def test_rules_hold_where_the_mounts_do_not(public: str) -> None:
         made = whole._made
     from jailkit import _native
 
-    steps = tuple(
-        step for step in made.plan.jail_steps if not (step.op == "landlock_rule" and step.slot == "tmpfs:1")
-    )
+    steps = tuple(step for step in made.plan.jail_steps if not (step.op == "landlock_rule" and step.slot == "tmpfs:1"))
     plan = attrs.evolve(made.plan, jail_steps=steps)
     jail = Jail.from_spec(whole.spec)
     jail._blueprint = attrs.evolve(made, plan=plan, encoded=_native.encode_plan(plan.host_steps, steps))
@@ -73,14 +71,18 @@ say({top: attempt(use, top) for top in sys.argv[1:]})
 
 def test_programs_of_one_jail_see_each_other() -> None:
     """The rules are those of the jail: signals and abstract sockets go from one of its programs to another."""
-    wait = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(b'\\0it'); s.listen(); print('up', flush=True)"
+    wait = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(b'\\0it'); s.listen(); print('up', flush=True)"
+    )
     wait += "; s.accept(); import time; time.sleep(60)"
     with Jail() as jail, jail.popen(["/usr/bin/python3", "-c", wait]) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         meet = "import socket; say(attempt(socket.socket(socket.AF_UNIX).connect, b'\\0it'))"
         assert inside(jail, meet) == "POSSIBLE"
-        number = inside(jail, "say([n for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid())][0])")
+        number = inside(
+            jail, "say([n for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid())][0])"
+        )
         assert jail.run(["sh", "-c", f"kill -9 {number}"]).ok
         process.wait(timeout=30)
         assert process.returncode == -9

@@ -16,7 +16,7 @@ WIDE = Limits(disk=512 * MiB, address_space=UNLIMITED, processes=512)
 
 def script(jail: Jail, lines: str, seconds: float = 120) -> str:
     """Run some lines of shell in the user's home; return what they print."""
-    result = jail.run(["sh", "-euc", "cd \"$HOME\"\n" + lines], timeout=seconds, text=True)
+    result = jail.run(["sh", "-euc", 'cd "$HOME"\n' + lines], timeout=seconds, text=True)
     assert result.ok, (str(result), result.stdout[-2000:], result.stderr[-2000:])
     return str(result.stdout)
 
@@ -29,7 +29,7 @@ def enforced(jail: Jail) -> bool:
 
 @pytest.mark.requires("cc")
 def test_a_compiler() -> None:
-    """gcc compiles, links and the program runs, with threads."""
+    """Gcc compiles, links and the program runs, with threads."""
     source = r"""
 #include <pthread.h>
 #include <stdio.h>
@@ -76,7 +76,9 @@ MODULES = (
 @pytest.mark.requires("python")
 def test_tests_of_cpython() -> None:
     """A dozen modules of CPython's own suite, as far as this machine has it, end inside as they do outside."""
-    found = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec('test.' + m.split('.')[0])])"
+    found = (
+        "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec('test.' + m.split('.')[0])])"
+    )
     there = subprocess.run([PYTHON, "-c", found, *MODULES], capture_output=True, text=True, check=True).stdout.split()
     lines = f"""
 for module in {" ".join(there) or "-"}; do

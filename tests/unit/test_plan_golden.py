@@ -28,7 +28,13 @@ UPDATE = os.environ.get("JAILKIT_UPDATE_GOLDEN") == "1"
 
 _LINKS = (("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("sbin", "usr/sbin"))
 _HARD = (("RLIMIT_NPROC", 4096), ("RLIMIT_STACK", -1))
-_FACTS: dict[str, Any] = {"system": _LINKS, "etc": ("alternatives", "ld.so.cache"), "hard_limits": _HARD, "landlock": 7, "seccomp": FILTER}
+_FACTS: dict[str, Any] = {
+    "system": _LINKS,
+    "etc": ("alternatives", "ld.so.cache"),
+    "hard_limits": _HARD,
+    "landlock": 7,
+    "seccomp": FILTER,
+}
 _OLD_FACTS: dict[str, Any] = {"system": (("bin", ""), ("lib", "")), "etc": (), "staging": "/mnt"}
 _ROOT = node_host(**_FACTS, idmapped=frozenset({"/srv/root", "/srv/data", "/srv/out", "/srv/lent"}))
 _ONE = user_host(**_FACTS)

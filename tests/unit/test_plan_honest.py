@@ -70,7 +70,10 @@ EVIDENCE: dict[str, Evidence] = {
     # PID 1 does it before each program, at every level: no step of a plan. tests/kernel looks at a real one.
     "cgroup view": lambda *_: True,
     "keyrings": does("join_session_keyring"),
-    "capabilities": both(either(*(does("cap_bound", value=few) for few in _FEW)), lambda _, program: "JK_RUN_KEEP_CAPS" not in program.flags),
+    "capabilities": both(
+        either(*(does("cap_bound", value=few) for few in _FEW)),
+        lambda _, program: "JK_RUN_KEEP_CAPS" not in program.flags,
+    ),
     "no_new_privs": does("prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1),
     "ordinary user": lambda _, program: program.uid != 0,
     "nested user namespaces": does("write", path="sys/user/max_user_namespaces", text=b"0"),

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jailkit import Allow, JailSpec, Level, SeccompPolicy, SpecError, _native
 from jailkit.plan import filter_of
