@@ -138,7 +138,7 @@ class _Context:
             return
         if not self._native:  # the library wants its own name for it, and knows it
             number = self._library.seccomp_syscall_resolve_name(call.encode())
-        words = (_Compare * len(tests))(*(_comparison(test) for test in tests))
+        words = (_Compare * len(tests))(*(_Compare(*_comparison(test)) for test in tests))
         self._call("rule_add_array", action, number, len(tests), ctypes.addressof(words) if tests else None)
 
     def export(self) -> bytes:

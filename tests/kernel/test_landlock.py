@@ -24,7 +24,7 @@ say({path: attempt(make, path + "/file") for path in sys.argv[1:]})
 """
 
 
-def test_rules_hold_where_the_mounts_do_not(public: str) -> None:
+def test_rules_hold_where_the_mounts_do_not() -> None:
     """A directory that is writable by its mount and not by a rule cannot be written to."""
     import attrs
 
@@ -61,7 +61,7 @@ def use(top):
     shutil.rmtree(top + "/a")
 say({top: attempt(use, top) for top in sys.argv[1:]})
 """
-    mounts = [Tmpfs("/scratch"), Bind(public, "/data", writable=True)]
+    mounts: tuple[Tmpfs | Bind, ...] = (Tmpfs("/scratch"), Bind(public, "/data", writable=True))
     tops = ("/tmp", "/home/jail", "/dev/shm", "/scratch", "/data")
     with Jail(mounts=mounts) as jail:
         assert inside(jail, code, *tops) == dict.fromkeys(tops, "POSSIBLE")

@@ -1,4 +1,4 @@
-"""Software of the real world runs in a SANDBOX with all its walls: compilers, git, make, CPython's own tests, node, java."""
+"""Software of the real world runs in a SANDBOX with all its walls: gcc, git, make, CPython's own tests, node, java."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from jailkit.spec import JailSpec
 from tests.plans import FILLS, QUICK, pairs
 
 HEAD, STEP, RLIMIT = 16, 72, 24
-REQUEST = 4 * 12 + 4 * 32 + RLIMIT * 16
+REQUEST = 4 * 14 + 4 * 32 + RLIMIT * 16
 OPS = {value: name.removeprefix("JK_OP_") for value, name in _native.enum_names("jk_op").items()}
 SLOTS = _native.constant("JK_SLOTS")
 NUMBER, TEXT, SLOT = (_native.constant(f"JK_{name}") for name in ("NUMBER", "TEXT", "SLOT"))
@@ -233,7 +233,10 @@ STRUCTS = {
     "jk_rlimit": (RLIMIT, "resource reserved soft hard"),
     "jk_request": (
         REQUEST,
-        "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags caps reserved groups rlimits",
+        (
+            "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags caps reserved"
+            " groups rlimits"
+        ),
     ),
 }
 

@@ -80,11 +80,11 @@ def test_strict_allows_nothing_that_default_refuses() -> None:
         (lambda: SeccompPolicy().remove("execve"), "seccomppolicy.changes"),
         (lambda: SeccompPolicy().remove("ptrace", refusal="EACCES"), "refusal"),  # type: ignore[arg-type]
         (lambda: SeccompPolicy(changes=[("open", "maybe")]), "seccomppolicy.changes"),
-        (lambda: SeccompPolicy(changes=7), "seccomppolicy.changes"),  # type: ignore[arg-type]
+        (lambda: SeccompPolicy(changes=7), "seccomppolicy.changes"),
         (lambda: Allow(mount=True), "allow.mount"),
         (lambda: Allow(ptrace=1), "allow.ptrace"),  # type: ignore[arg-type]
         (lambda: Allow.of(["chflags"]), "allow"),
-        (lambda: JailSpec(allow="ptrace"), "allow"),  # type: ignore[arg-type]
+        (lambda: JailSpec(allow="ptrace"), "allow"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make: Any, field: str) -> None:
