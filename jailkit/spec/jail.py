@@ -84,7 +84,8 @@ class JailSpec:
         net: False (own stack, loopback alone), True (own stack with a way out: not in this
             version, an `UnsupportedError`) or ``"host"`` (the host's stack). Default: False.
             ``"host"`` does not filter: the jail reaches whatever the host reaches, services
-            on the local network and abstract Unix sockets included.
+            on the local network included; abstract Unix sockets too, where `landlock` has no
+            scopes (ABI 6, Linux 6.12).
         writable: What happens to writes in the root: ``"no"`` (refused), ``"ephemeral"`` (kept
             in memory, within `Limits.disk`, until the jail ends) or ``"yes"`` (they are real
             and stay; needs a `root` in which ``/proc`` and ``/dev`` exist). Default: ``"no"``.

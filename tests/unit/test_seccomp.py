@@ -76,7 +76,7 @@ def test_strict_allows_nothing_that_default_refuses() -> None:
     ("make", "field"),
     [
         (lambda: SeccompPolicy("none"), "seccomppolicy.profile"),
-        (lambda: SeccompPolicy().add("opne"), "seccomppolicy.changes"),
+        (lambda: SeccompPolicy().add("open_it"), "seccomppolicy.changes"),
         (lambda: SeccompPolicy().remove("execve"), "seccomppolicy.changes"),
         (lambda: SeccompPolicy().remove("ptrace", refusal="EACCES"), "refusal"),  # type: ignore[arg-type]
         (lambda: SeccompPolicy(changes=[("open", "maybe")]), "seccomppolicy.changes"),
