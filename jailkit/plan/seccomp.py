@@ -88,7 +88,15 @@ _PRCTL = (
     # that other architectures have. What needs a capability needs it still.
     *((32, 0), (34, 0), (36, 2)),  # PERF_EVENTS_ENABLE, MCE_KILL_GET, CHILD_SUBREAPER, NO_NEW_PRIVS; not SET_MM
     *((40, 2), (47, 0)),  # GET_TID_ADDRESS, THP_DISABLE; CAP_AMBIENT
-    *((50, 1), (52, 0), (54, 1), (56, 0), (60, 1), (63, 0), (64, 0)),  # SVE, speculation, PAC, tagged addresses, matrices
+    *(
+        (50, 1),
+        (52, 0),
+        (54, 1),
+        (56, 0),
+        (60, 1),
+        (63, 0),
+        (64, 0),
+    ),  # SVE, speculation, PAC, tagged addresses, matrices
     *((65, 0), (66, 0), (0x5356_4D41, 0)),  # MDWE; VMA, names of mappings
 )
 _PR_SET_PTRACER = 0x5961_6D61
