@@ -40,7 +40,7 @@ help:
 
 # --- what a machine needs ---------------------------------------------------------------------------------------
 
-APT := gcc libc6-dev python3-dev python3-venv uidmap
+APT := gcc libc6-dev python3-dev python3-venv uidmap libseccomp2
 APT_LINT := clang-format
 APT_BENCH := bubblewrap crun
 APT_FUZZ := clang llvm libclang-rt-dev
@@ -72,7 +72,8 @@ need:
 	    command -v newuidmap >/dev/null &&
 	    printf '#include <stdio.h>\n' | $(CC) -E - >/dev/null 2>&1 &&
 	    $(PYTHON) - <<'END'
-	import ensurepip, pathlib, sys, sysconfig, venv
+	import ctypes, ensurepip, pathlib, sys, sysconfig, venv
+	ctypes.CDLL("libseccomp.so.2")
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())
 	END
 	}

@@ -80,6 +80,7 @@ class Bench:
             self.missing["floor_all"] = str(error)
         if self.jailkit is not None:
             cases += [library.live_case(self.jailkit, self.stack), library.cold_case(self.jailkit)]
+            cases += library.bare_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
 
     def launch(self) -> None:

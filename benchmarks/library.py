@@ -14,6 +14,7 @@ from measure import Case, CaseError
 BASELINE = "subprocess"
 COLD = "jailkit_cold"
 LIVE = "jailkit_live"
+COLD_BARE, LIVE_BARE = "jailkit_cold_bare", "jailkit_live_bare"
 TRUE = ["/bin/true"]
 
 
@@ -70,6 +71,18 @@ def cold_case(jailkit: Any) -> Case:
         sample=timed(lambda: jailkit.run(TRUE), lambda result: bool(result.ok)),
         probe=lambda argv: _output(jailkit.run(argv)),
     )
+
+
+def bare_cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
+    """The same two without the filter of system calls and without Landlock: what those walls cost."""
+    off: dict[str, Any] = {"seccomp": False, "landlock": False}
+    jail = stack.enter_context(jailkit.Jail(**off))
+    cold = timed(lambda: jailkit.run(TRUE, **off), lambda result: bool(result.ok))
+    live = timed(lambda: jail.run(TRUE), lambda result: bool(result.ok))
+    return [
+        Case(key=COLD_BARE, title="jailkit.run, cold, no seccomp, no Landlock", sample=cold),
+        Case(key=LIVE_BARE, title="jail.run, live, no seccomp, no Landlock", sample=live),
+    ]
 
 
 def live_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:

@@ -61,11 +61,13 @@ def of_ratio(name: str, limit: float, found: Ratio) -> Target:
 
 
 def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> list[Target]:
-    """Returns the three targets of the main table."""
+    """Returns the targets of the main table."""
     wanted = (
         ("cold jailkit.run / bwrap", 0.45, library.COLD, "bwrap"),
         ("cold jailkit.run / C floor", 1.35, library.COLD, "floor_all"),
         ("live jail.run / subprocess.run", 1.1, library.LIVE, library.BASELINE),
+        ("cold with seccomp and Landlock / without", 1.15, library.COLD, library.COLD_BARE),
+        ("live with seccomp and Landlock / without", 1.15, library.LIVE, library.LIVE_BARE),
     )
     targets = []
     for name, limit, above, below in wanted:

@@ -37,6 +37,7 @@ from jailkit.process import (
 )
 from jailkit.spec import (
     UNLIMITED,
+    Allow,
     Bind,
     Command,
     Dev,
@@ -48,6 +49,7 @@ from jailkit.spec import (
     Limits,
     MiB,
     Proc,
+    SeccompPolicy,
     Symlink,
     Tmpfs,
     User,
@@ -58,6 +60,7 @@ __all__ = [
     "PIPE",
     "STDOUT",
     "UNLIMITED",
+    "Allow",
     "Bind",
     "Check",
     "ClosedError",
@@ -85,6 +88,7 @@ __all__ = [
     "Protection",
     "Report",
     "Result",
+    "SeccompPolicy",
     "SpecError",
     "Symlink",
     "Tmpfs",

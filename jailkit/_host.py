@@ -10,7 +10,7 @@ import shutil
 
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
-from jailkit.plan import Cgroups, Host, IdArea, SubIds, id_map, step
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, filter_of, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -24,6 +24,8 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
 _ALL_IDS = 2**32 - 1
+_PR_GET_SECCOMP = 21  # <linux/prctl.h>
+_LANDLOCK_VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION, <linux/landlock.h>
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN, _CAP_MKNOD = 6, 7, 21, 27
 _RLIMIT_MSGQUEUE = 12  # which the resource module does not name
 _RLIMITS = tuple(
@@ -37,7 +39,8 @@ def probe(spec: JailSpec) -> Host:
     area = _id_area(os.geteuid(), os.getegid())
     paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
     idmapped = frozenset(path for path in paths if area and _has_idmapped_mounts(path, area))
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), find_cgroups(spec.cgroup))
+    cgroups = find_cgroups(spec.cgroup)
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, _seccomp(spec))
 
 
 @functools.lru_cache(maxsize=32)
@@ -48,6 +51,7 @@ def _facts(
     idmapped: frozenset[str],
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
+    seccomp: bytes | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
     return Host(
@@ -66,7 +70,37 @@ def _facts(
         hard_limits=hard_limits,
         cgroups=cgroups[0],
         no_cgroups=cgroups[1],
+        seccomp=seccomp,
+        landlock=_landlock_abi(),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _seccomp(spec: JailSpec) -> bytes | None:
+    """Compile the filter that a spec asks for; None for no filter, and where none can be."""
+    wanted = filter_of(spec)
+    if wanted is None or not _has_filters():
+        return None
+    try:
+        return _native.compile_filter(wanted)
+    except _native.LibraryMissingError:
+        return None
+
+
+@functools.cache
+def _has_filters() -> bool:
+    try:
+        return _native.system_call("prctl", _PR_GET_SECCOMP) >= 0
+    except OSError:
+        return False
+
+
+@functools.cache
+def _landlock_abi() -> int:
+    try:
+        return _native.system_call("landlock_create_ruleset", 0, 0, _LANDLOCK_VERSION)
+    except OSError:  # ENOSYS: not built in, EOPNOTSUPP: switched off, EPERM: a container's filter
+        return 0
 
 
 @functools.cache

@@ -25,12 +25,13 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import JailSpec, Level, Limits, Mount, Net, User, Writable
+from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, User, Writable
 
 __all__ = ["Jail", "adopt"]
 
 _Env = Mapping[str, str] | None
 _NO_LIMITS = Limits()
+_NOTHING = Allow()
 _live_jails: weakref.WeakSet[LiveJail] = weakref.WeakSet()
 
 
@@ -84,9 +85,10 @@ class Jail(Limited):
         limits: Limits | None = None,
         env: _Env = None,
         cwd: str | None = None,
-        seccomp: bool | None = None,
+        seccomp: bool | str | SeccompPolicy | None = None,
         landlock: bool | None = None,
         cgroup: str | None = None,
+        allow: Allow | Sequence[str] | None = None,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -102,6 +104,7 @@ class Jail(Limited):
             seccomp=seccomp,
             landlock=landlock,
             cgroup=cgroup,
+            allow=_allowed(allow),
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None
@@ -318,6 +321,11 @@ class Jail(Limited):
             OSError: It could not be read, is not a regular file, or (EFBIG) is larger than `max_bytes`.
         """
         return read_file(self._started(), self._opening(path, ("O_RDONLY",)), max_bytes)
+
+
+def _allowed(allow: Allow | Sequence[str] | None) -> Any:
+    """Make names hashable, so that the same words find the same spec."""
+    return _NOTHING if allow is None else tuple(allow) if isinstance(allow, list) else allow
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

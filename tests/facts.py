@@ -120,13 +120,58 @@ def _cgroups_v2() -> bool:
     return made is not None and made.version == 2
 
 
+def _libseccomp() -> bool:
+    """libseccomp.so.2 can be loaded (Debian: libseccomp2), and the kernel has filters of system calls."""
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return False
+    return os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
+
+
+def _landlock() -> bool:
+    """The kernel has Landlock, ABI 2 at least (Linux 5.19)."""
+    return _landlock_abi() >= 2
+
+
+def _landlock6() -> bool:
+    """The kernel's Landlock has scopes, ABI 6 (Linux 6.12)."""
+    return _landlock_abi() >= 6
+
+
+def _landlock_abi() -> int:
+    return int(ctypes.CDLL(None).syscall(444, None, ctypes.c_long(0), ctypes.c_long(1)))
+
+
+def _git() -> bool:
+    """Git is installed."""
+    return os.access("/usr/bin/git", os.X_OK)
+
+
+def _make() -> bool:
+    """Make is installed."""
+    return os.access("/usr/bin/make", os.X_OK)
+
+
+def _node() -> bool:
+    """Node is installed in /usr."""
+    return os.access("/usr/bin/node", os.X_OK)
+
+
+def _java() -> bool:
+    """A Java with its compiler is installed in /usr."""
+    return os.access("/usr/bin/javac", os.X_OK)
+
+
 _FACTS: dict[str, Callable[[], bool]] = {
     "root": _root, "user": _user, "userns": _userns, "cc": _cc, "python": _python, "idmap": _idmap,
-    "newuidmap": _newuidmap, "ipv6": _ipv6, "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
+    "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
+    "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
+    "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2"})
-"""Who runs the suite, and what he was given. It runs in several ways, so a test for another is left out, and no skip."""
+"""Who runs the suite, and what he was given. It runs in several ways: a test for another is left out, no skip."""
 
 
 @functools.cache

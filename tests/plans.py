@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Cgroups, Host, IdArea, Plan, Step, SubIds, compile_plan
 from jailkit.spec import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User, Writable
-from tests.strategies import HOMES, HOST_PATHS, LEVELS, LIMITS, MOUNT_LISTS, TARGETS, jail_specs
+from tests.strategies import ALLOW, HOMES, HOST_PATHS, LEVELS, LIMITS, MOUNT_LISTS, TARGETS, jail_specs
 
 # No deadline: other people use the machine, and nothing here measures time.
 QUICK = settings(deadline=None, max_examples=25)
@@ -30,6 +30,8 @@ SUB_IDS = SubIds(
     newuidmap="/usr/bin/newuidmap",
     newgidmap="/usr/bin/newgidmap",
 )
+FILTER = bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F))
+"""A filter of one instruction: allow."""
 CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "io", "memory", "pids"})
 CGROUPS_V2 = Cgroups(
     version=2,
@@ -118,6 +120,8 @@ def hosts(draw: st.DrawFn, spec: JailSpec) -> Host:
         "etc": draw(st.sampled_from([(), ("alternatives", "ld.so.cache")])),
         "staging": draw(st.sampled_from(["/tmp", "/mnt"])),
         "idmapped": paths_of(spec) if draw(st.integers(0, 3)) else frozenset(),
+        "seccomp": draw(st.sampled_from([None, FILTER])) if spec.effective_seccomp else None,
+        "landlock": draw(st.sampled_from([0, 1, 2, 6, 7])),
     }
     return TIERS[draw(st.sampled_from(sorted(TIERS)))](**fields)
 
@@ -147,6 +151,7 @@ def drawn_pairs(draw: st.DrawFn, /, **fixed: Any) -> tuple[JailSpec, Host]:
         "net": draw(st.sampled_from([False, "host"])),
         "seccomp": draw(st.sampled_from([None, False])),
         "landlock": draw(st.sampled_from([None, False])),
+        "allow": draw(ALLOW),
         "limits": without_cgroups(draw(LIMITS)),
         "user": _users(draw),
         **({"hostname": "jail"} if fixed["level"] < Level.JAIL else {}),
@@ -190,9 +195,10 @@ def _grid() -> Iterator[tuple[JailSpec, Host]]:
         # Into a directory of the caller no link is written.
         mounts = tuple(m for m in ONE_OF_EACH if writable != "yes" or not isinstance(m, Symlink))
         spec = JailSpec(root, writable=writable, level=level, net=net, mounts=mounts)
+        walls = {"seccomp": FILTER if spec.effective_seccomp else None, "landlock": 7}
         # Hosts of both versions of control groups, and hosts without.
         cgroups = {"root": CGROUPS_V1, "one": CGROUPS_V2}.get(tier)
-        yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",), cgroups=cgroups)
+        yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",), cgroups=cgroups, **walls)
 
 
 GRID = tuple(_grid())
@@ -207,7 +213,19 @@ def pairs(**fixed: Any) -> st.SearchStrategy[tuple[JailSpec, Host]]:
 
 # A reader of plans. It knows of abi.h what its comments say, and nothing of how plans are made.
 
-FILLS = {"clone", "socket", "open_namespace", "take", "userns", "open_tree", "find", "fsopen", "fsmount", "inherited"}
+FILLS = {
+    "clone",
+    "socket",
+    "open_namespace",
+    "take",
+    "userns",
+    "open_tree",
+    "find",
+    "fsopen",
+    "fsmount",
+    "inherited",
+    "landlock_ruleset",
+}
 CREATES = {"mkdir", "file", "symlink", "target", "write", "chown", "mknod"}
 
 

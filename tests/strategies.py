@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jailkit.spec import (
     UNLIMITED,
+    Allow,
     Bind,
     Command,
     Dev,
@@ -22,6 +23,7 @@ from jailkit.spec import (
     Limits,
     Mount,
     Proc,
+    SeccompPolicy,
     Symlink,
     Tmpfs,
     User,
@@ -126,6 +128,22 @@ MOUNT_LISTS = st.lists(mounts(), max_size=6, unique_by=lambda mount: mount.targe
 
 
 @st.composite
+def _allowed(draw: st.DrawFn) -> Allow:
+    names = draw(st.sets(st.sampled_from(Allow.names()), max_size=3))
+    return Allow.of(names | {"nested"} if "mount" in names else names)
+
+
+ALLOW = _allowed()
+CALLS = st.sampled_from(sorted(set(SeccompPolicy().actions()) - {"execve", "exit_group", "write"}))
+ACTIONS = st.sampled_from(["allow", "log", "EPERM", "ENOSYS", "kill"])
+POLICIES = st.builds(
+    SeccompPolicy,
+    st.sampled_from(["default", "strict", "empty"]),
+    changes=st.dictionaries(CALLS, ACTIONS, max_size=5).map(lambda found: tuple(found.items())),
+)
+
+
+@st.composite
 def jail_specs(draw: st.DrawFn, /, **fixed: Any) -> JailSpec:
     """Valid specs; a keyword fixes a field to one value."""
     root = draw(st.none() | HOST_PATHS) if "root" not in fixed else fixed.pop("root")
@@ -139,7 +157,8 @@ def jail_specs(draw: st.DrawFn, /, **fixed: Any) -> JailSpec:
         "limits": LIMITS,
         "env": ENVIRONMENTS,
         "cwd": st.none() | HOST_PATHS,
-        "seccomp": st.sampled_from([None, True, False]),
+        "seccomp": st.sampled_from([None, True, False]) | POLICIES,
+        "allow": ALLOW,
         "landlock": st.sampled_from([None, True, False]),
     }
     for field in fixed:

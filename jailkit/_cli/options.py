@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from jailkit import Command, JailSpec, Level, Limits, SpecError, User, __version__
+from jailkit import Allow, Command, JailSpec, Level, Limits, SpecError, User, __version__
 from jailkit._cli import values
 from jailkit._cli.limits import LIMITS
 from jailkit._cli.output import say
@@ -46,6 +46,8 @@ OPTIONS = {
     "seccomp": "--seccomp",
     "landlock": "--landlock",
     "cgroup": "--cgroup",
+    "allow": "--allow",
+    "allow.mount": "--allow",
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
@@ -129,8 +131,24 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
         help="an own network with a loopback alone (default), an own one with a way out, or that of the host",
     )
     switch = argparse.BooleanOptionalAction
-    add("--seccomp", action=switch, help="ask for the system call filter by name, or switch it off")
+    add(
+        "--seccomp",
+        nargs="?",
+        const=True,
+        metavar="PROFILE[,+CALL][,-CALL]",
+        type=values.policy,
+        help="ask for the system call filter by name; PROFILE (default, strict or empty), then calls to add or remove",
+    )
+    add("--no-seccomp", action="store_false", dest="seccomp", default=None, help="switch the filter off")
     add("--landlock", action=switch, help="ask for Landlock rules by name, or switch them off")
+    add(
+        "--allow",
+        metavar="NAME[,NAME]",
+        type=values.switches,
+        action="extend",
+        default=[],
+        help="open one thing of the sandbox: " + ", ".join(Allow.names()),
+    )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -246,6 +264,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         seccomp=options.seccomp,
         landlock=options.landlock,
         cgroup=options.cgroup,
+        allow=options.allow,
     )
 
 

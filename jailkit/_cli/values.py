@@ -14,7 +14,21 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from jailkit import UNLIMITED, Bind, Dev, File, JailSpec, Limits, Proc, SpecError, Symlink, Tmpfs, User
+from jailkit import (
+    UNLIMITED,
+    Allow,
+    Bind,
+    Dev,
+    File,
+    JailSpec,
+    Limits,
+    Proc,
+    SeccompPolicy,
+    SpecError,
+    Symlink,
+    Tmpfs,
+    User,
+)
 
 __all__ = [
     "bind",
@@ -30,9 +44,11 @@ __all__ = [
     "identity",
     "limit",
     "number",
+    "policy",
     "proc",
     "refusal",
     "size",
+    "switches",
     "symlink",
     "tmpfs",
     "user_name",
@@ -224,6 +240,29 @@ def _dev(word: str) -> Dev:
 
 
 tmpfs, file, symlink, proc, dev = _checked(_tmpfs), _checked(_file), _checked(_symlink), _checked(_proc), _checked(_dev)
+
+
+# System calls and switches.
+
+
+def _policy(word: str) -> SeccompPolicy:
+    profile, *changes = word.split(",")
+    made = SeccompPolicy(profile)
+    for change in changes:
+        if change[:1] not in ("+", "-"):
+            raise refusal(change, "+CALL or -CALL, as in strict,+socket,-flock")
+        made = made.add(change[1:]) if change[0] == "+" else made.remove(change[1:])
+    return made
+
+
+def _switches(word: str) -> list[str]:
+    names = word.split(",")
+    for name in names:
+        Allow.of([name, "nested"])
+    return names
+
+
+policy, switches = _checked(_policy), _checked(_switches)
 
 
 # The rest.

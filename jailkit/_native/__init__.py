@@ -21,6 +21,7 @@ from jailkit._native._calls import (
     system_call,
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
+from jailkit._native._seccomp import LibraryMissingError, compile_filter
 
 __all__ = [
     "INIT_PATH",
@@ -31,11 +32,13 @@ __all__ = [
     "First",
     "Ids",
     "Jail",
+    "LibraryMissingError",
     "Report",
     "ReportKind",
     "RequestLike",
     "Run",
     "StepLike",
+    "compile_filter",
     "constant",
     "encode_plan",
     "encode_request",

@@ -11,9 +11,9 @@ HERE = pathlib.Path(__file__).parent
 # The names that plans and requests use; the compiler gives their numbers.
 CONSTANTS = """
     SYS_chdir SYS_chroot SYS_fchdir SYS_fchownat SYS_fcntl SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fstatfs SYS_ioctl
-    SYS_keyctl SYS_mknodat SYS_mount_setattr SYS_move_mount SYS_open_tree SYS_openat SYS_openat2 SYS_pivot_root
-    SYS_prctl SYS_setgroups SYS_sethostname SYS_setns SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare
-    SYS_write
+    SYS_keyctl SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_mknodat SYS_mount_setattr SYS_move_mount
+    SYS_open_tree SYS_openat SYS_openat2 SYS_pivot_root SYS_prctl SYS_setgroups SYS_sethostname SYS_setns
+    SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare SYS_write
     KEYCTL_JOIN_SESSION_KEYRING AF_INET SOCK_DGRAM SOCK_CLOEXEC SIOCSIFFLAGS
     AT_FDCWD AT_EMPTY_PATH AT_RECURSIVE AT_SYMLINK_NOFOLLOW
     CLONE_NEWCGROUP CLONE_NEWIPC CLONE_NEWNET CLONE_NEWNS CLONE_NEWPID CLONE_NEWUSER CLONE_NEWUTS

@@ -13,7 +13,7 @@ __all__ = ["RequestLike", "StepLike", "encode_plan", "encode_request"]
 
 _STEP = struct.Struct("<IIiI8B6Q")
 _PLAN = struct.Struct("<IIII")
-_REQUEST = struct.Struct("<12I2I32I")
+_REQUEST = struct.Struct("<14I32I")
 _RLIMIT = struct.Struct("<IIQQ")
 _MOUNT_ATTR = struct.Struct("<QQQQ")  # set, clear, propagation, user namespace: mount_setattr(2)
 
@@ -68,9 +68,15 @@ _TEMPLATES = {
     "prepare": "PREPARE slot at",
     "inherited": "fcntl value F_DUPFD_CLOEXEC",
     "enter_group": "write value text size path",  # the kernel does not look at the fourth argument
+    "landlock_ruleset": "landlock_create_ruleset text size",
+    "landlock_rule": "LANDLOCK_RULE at slot value flags",
+    "landlock_restrict": "landlock_restrict_self at",
+    "filter": "FILTER text size",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
-_MAKES = frozenset("clone socket open_namespace take userns open_tree fsopen fsmount find inherited".split())
+_MAKES = frozenset(
+    "clone socket open_namespace take userns open_tree fsopen fsmount find inherited landlock_ruleset".split()
+)
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):
     raise ImportError("jailkit._native._ext was built from another abi.h")
@@ -211,6 +217,8 @@ class RequestLike(Protocol):
     def cwd(self) -> bytes: ...
     @property
     def open_flags(self) -> tuple[str, ...]: ...
+    @property
+    def capabilities(self) -> tuple[str, ...]: ...
 
 
 def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge: bool, joins: int = 0) -> bytes:
@@ -236,8 +244,8 @@ def encode_request(request: RequestLike, null: tuple[bool, bool, bool], *, merge
         len(request.argv),
         len(request.env),
         _bits(request.open_flags),
+        _bits(request.capabilities),
         joins,
-        0,
         *groups,
     )
     return (head + limits).ljust(head_size, b"\0") + tail

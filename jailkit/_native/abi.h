@@ -47,8 +47,10 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FILE,    /* root, path, mode, bytes, size: a new file */
              JK_OP_WRITE,   /* root, path, bytes, size: write to a file that exists */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
-             JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
-             JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
+             JK_OP_CHECK_DEVICE,  /* descriptor, number: it must be this character device */
+             JK_OP_CAP_BOUND,     /* mask: drop every other capability from the bounding set */
+             JK_OP_FILTER,        /* bytes, size: the seccomp filter that each program loads before its exec */
+             JK_OP_LANDLOCK_RULE, /* ruleset, file, rights where it is a directory, rights where it is not */
              JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to: get ready for the first program */
 };
 
@@ -122,7 +124,8 @@ struct jk_request {
     uint32_t abi, size; /* of all of it in bytes; above JK_INLINE only this header is in the message */
     uint32_t flags, uid, gid, umask, group_count, rlimit_count, candidates, argc, envc;
     uint32_t open_flags; /* for JK_RUN_OPEN; the mode is 0777 less the umask */
-    uint32_t joins, reserved;
+    uint32_t caps;       /* capabilities that it starts with and hands on, without JK_RUN_KEEP_CAPS */
+    uint32_t joins;      /* see above */
     uint32_t groups[32];
     struct jk_rlimit rlimits[16];
 };
@@ -144,5 +147,6 @@ enum jk_program_step {
     JK_AT_CWD,
     JK_AT_SIGNALS,
     JK_AT_OPEN,
+    JK_AT_FILTER,
     JK_AT_EXEC
 };

@@ -10,6 +10,7 @@ from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, prepare, prepare_open
+from jailkit.plan.seccomp import SeccompFilter, filter_of
 from jailkit.plan.steps import Step, step
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "Program",
     "Protection",
+    "SeccompFilter",
     "Setting",
     "Step",
     "SubIds",
@@ -29,6 +31,7 @@ __all__ = [
     "compile_plan",
     "describe",
     "explain",
+    "filter_of",
     "hint",
     "id_map",
     "modify",

@@ -8,6 +8,7 @@ from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import jail_group
 from jailkit.plan.isolation import isolation
+from jailkit.plan.landlock import landlock, refuse_unsupported_landlock
 from jailkit.plan.plan import Plan
 from jailkit.spec import JailSpec, Level, Limits
 
@@ -27,9 +28,9 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     Raises:
         UnsupportedError: The spec asks by name for what this host or this version cannot give.
     """
-    _refuse_unsupported(spec)
+    _refuse_unsupported(spec, host)
     ids = identity.choose_ids(spec, host)
-    bounded = bounds(_NONE, spec.limits, spec.level, ids.source, host.hard_limits)
+    bounded = bounds(_NONE, spec.bounded_limits, spec.level, ids.source, host.hard_limits)
     group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)
     sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
     by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
@@ -54,7 +55,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *root.seal(spec),
             *root.enter(),
             *identity.take_network(spec),
-            *privileges.drop(spec),
+            *privileges.drop(spec, host),
+            *landlock(spec, host),
         ),
         ids=ids,
         cwd=spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/"),
@@ -65,17 +67,14 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     )
 
 
-def _refuse_unsupported(spec: JailSpec) -> None:
+def _refuse_unsupported(spec: JailSpec, host: Host) -> None:
     if spec.net is True:
         raise UnsupportedError(
             "net=True",
             "this version makes no addresses and no way out",
             'use net=False, or net="host" without isolation',
         )
-    for name in ("seccomp", "landlock"):
-        if getattr(spec, name):
-            raise UnsupportedError(
-                f"{name}=True", f"this version has no {name}", f"leave {name} out; jail.isolation lists it as absent"
-            )
+    privileges.refuse_unsupported_filter(spec, host)
+    refuse_unsupported_landlock(spec, host)
     if spec.level < Level.JAIL and spec.hostname != "jail":
         raise UnsupportedError(f"hostname={spec.hostname!r}", "level CHROOT shares the host's name", "use level JAIL")

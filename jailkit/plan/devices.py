@@ -92,7 +92,8 @@ def proc(spec: JailSpec) -> Iterator[Step]:
     )
     # With a user namespace of its own, a program has capabilities to attack the kernel with, and can leave the mark by
     # which PID 1 finds all that it has started. It cannot take this back without CAP_SYS_RESOURCE, which no level has.
-    yield step("write", "no user namespaces inside", at="proc", path="sys/user/max_user_namespaces", text=b"0")
+    if not spec.allow.nested:
+        yield step("write", "no user namespaces inside", at="proc", path="sys/user/max_user_namespaces", text=b"0")
     if spec.level >= Level.SANDBOX:
         yield step("setattr", "no setting of the kernel can be written", slot="proc", value=("MOUNT_ATTR_RDONLY",))
     if spec.level >= Level.JAIL:

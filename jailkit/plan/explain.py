@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jailkit.plan.groups import GroupPlan
+from jailkit.plan.landlock import rights_in_words
 from jailkit.plan.plan import Plan
 from jailkit.plan.steps import Step
 
@@ -57,6 +58,10 @@ _SENTENCES = {
     "prctl": "prctl({flags}, {value})",
     "inherited": "take [{slot}] from the host program",
     "enter_group": "join the control group made in {path}",
+    "landlock_ruleset": "make Landlock rules [{slot}], which forbid what no rule below allows",
+    "landlock_rule": "allow below [{slot}]: {rights}",
+    "landlock_restrict": "put PID 1, and all that it starts, under the rules [{at}]",
+    "filter": "keep a filter of system calls for every program ({size} bytes)",
     "prepare": "make ready to start programs, with [{slot}] to find them",
 }
 
@@ -82,6 +87,7 @@ def describe(step: Step) -> str:
             mode=f"{value:04o}",
             device=f"{os.major(value)}:{os.minor(value)}",
             words=step.text.replace(b"\0", b" ").decode(errors="replace").strip(),
+            rights=rights_in_words(value) if step.op == "landlock_rule" else "",
             map=_map(step.text) if step.op == "idmap" else "",
         )
         .strip()

@@ -80,6 +80,9 @@ class Host:
         etc: Names in ``/etc`` that programs below ``/usr`` need to run.
         staging: A directory to attach the jail's tmpfs at, in the jail's own view of the host, for a moment.
         idmapped: Paths, out of those a spec names, on file systems that have idmapped mounts.
+        seccomp: The spec's filter of system calls as an array of ``struct sock_filter``; None where the spec wants
+            none, and where it cannot be made, because libseccomp is missing or the kernel has no filters.
+        landlock: The version of the kernel's Landlock ABI (landlock(7)); 0 for none.
         hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
         cgroups: Where control groups of jails can be made, or None.
         no_cgroups: Where they were looked for in vain, and why each place would not do.
@@ -97,6 +100,8 @@ class Host:
     etc: tuple[str, ...] = ()
     staging: str = "/tmp"  # noqa: S108 - nothing is written there
     idmapped: frozenset[str] = frozenset()
+    seccomp: bytes | None = None
+    landlock: int = 0
     hard_limits: tuple[tuple[str, int], ...] = ()
     cgroups: Cgroups | None = None
     no_cgroups: str = "nobody has looked for a control group"

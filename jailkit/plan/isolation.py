@@ -11,6 +11,9 @@ from jailkit.plan.bounds import Bounds, scratch
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GROUP_FIELDS, GroupPlan
 from jailkit.plan.identity import Ids
+from jailkit.plan.landlock import rules_apply
+from jailkit.plan.privileges import filter_code, granted
+from jailkit.plan.seccomp import filter_of
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
 __all__ = ["Protection", "isolation"]
@@ -48,8 +51,9 @@ class Protection:
 def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds, group: GroupPlan | None) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     return (
-        *_walls(spec, ids, keyrings=host.keyrings),
-        *_privileges(spec),
+        *_walls(spec, ids, host),
+        *_privileges(spec, host),
+        *_filters(spec, host),
         *_group_limits(spec, host, bounded, group),
         *_limits(spec, bounded),
     )
@@ -61,12 +65,14 @@ def _protection(name: str, holds: bool, fact: str, otherwise: str, *, weaker: bo
     return Protection(name, "degraded" if weaker else "enforced", fact)
 
 
-def _walls(spec: JailSpec, ids: Ids, *, keyrings: bool) -> tuple[Protection, ...]:
+def _walls(spec: JailSpec, ids: Ids, host: Host) -> tuple[Protection, ...]:
     jail = spec.level >= Level.JAIL
     below = f"level {spec.level.name} shares it with the host"
+    scoped = rules_apply(spec, host) and host.landlock >= 6
+    sockets = "; its abstract sockets are out of reach by Landlock" if scoped else " and its abstract sockets"
     network = {
         False: ("enforced", "network namespace with nothing but a loopback of its own"),
-        "host": ("absent", 'net="host": the host\'s stack, its loopback and its abstract sockets'),
+        "host": ("absent", f'net="host": the host\'s stack, its loopback{sockets}'),
         True: ("enforced", "network namespace"),
     }[spec.net]
     return (
@@ -79,26 +85,34 @@ def _walls(spec: JailSpec, ids: Ids, *, keyrings: bool) -> tuple[Protection, ...
         Protection("devices", "enforced", "a /dev of six verified nodes; every other mount nodev"),
         _protection("proc", jail, "parts of /proc that tell of the host are masked", "a fresh /proc, unmasked"),
         Protection("cgroup view", "enforced", "each program is in a cgroup namespace of its own"),
-        _protection("keyrings", keyrings, "a session keyring of the jail's own", "this kernel has no keyrings"),
+        _protection("keyrings", host.keyrings, "a session keyring of the jail's own", "this kernel has no keyrings"),
     )
 
 
-def _privileges(spec: JailSpec) -> tuple[Protection, ...]:
+def _privileges(spec: JailSpec, host: Host) -> tuple[Protection, ...]:
     sandbox = spec.level >= Level.SANDBOX
     below = f"not part of level {spec.level.name}"
     ordinary = spec.effective_user.uid != 0
     return (
-        _protection("capabilities", sandbox, "none: empty bounding set, capset(2) to nothing", below),
-        _protection("no_new_privs", sandbox, "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program", below),
+        _capabilities(spec, below),
+        _protection(
+            "no_new_privs",
+            sandbox or filter_code(spec, host) is not None,
+            "prctl(PR_SET_NO_NEW_PRIVS), inherited by every program",
+            below,
+        ),
         _protection(
             "ordinary user",
             ordinary,
             "programs run as an ordinary user of the jail",
             "programs run as uid 0 of the jail",
         ),
-        Protection("nested user namespaces", "enforced", "user.max_user_namespaces is 0 inside"),
-        Protection("seccomp", "absent", "this version has no system call filter"),
-        Protection("landlock", "absent", "this version sets no Landlock rules"),
+        _protection(
+            "nested user namespaces",
+            not spec.allow.nested,
+            "user.max_user_namespaces is 0 inside",
+            "Allow(nested=True): programs may make their own",
+        ),
     )
 
 
@@ -119,6 +133,45 @@ def _group_limits(spec: JailSpec, host: Host, bounded: Bounds, group: GroupPlan 
         else:
             why = host.no_cgroups if host.cgroups is None else "the control groups here have no such controller"
             yield Protection(f"limit: {name}", "absent", f"{amount} is the default, but {why}")
+
+
+def _capabilities(spec: JailSpec, below: str) -> Protection:
+    given = ", ".join(granted(spec))
+    fact = f"all but {given}, which Allow gives" if given else "none: empty bounding set, capset(2) to nothing"
+    return _protection("capabilities", spec.level >= Level.SANDBOX, fact, below, weaker=bool(given))
+
+
+def _filters(spec: JailSpec, host: Host) -> tuple[Protection, ...]:
+    return _seccomp(spec, host), _landlock(spec, host)
+
+
+def _seccomp(spec: JailSpec, host: Host) -> Protection:
+    policy, made = spec.effective_seccomp, filter_of(spec)
+    if policy is None or made is None:
+        why = "seccomp=False" if spec.seccomp is False else f"not part of level {spec.level.name}"
+        return Protection("seccomp", "absent", why)
+    if host.seccomp is None:
+        return Protection("seccomp", "absent", "no libseccomp.so.2 here (apt install libseccomp2), or no filters")
+    opened = "".join(f", {name} open" for name in spec.allow.named() if name not in ("mlock", "reserved_ports"))
+    fact = f"policy {policy}: {made.allowed} system calls, {len(made.conditions)} conditions on arguments{opened}"
+    return Protection("seccomp", "enforced", fact)
+
+
+def _landlock(spec: JailSpec, host: Host) -> Protection:
+    if not spec.effective_landlock:
+        why = {True: "Allow(mount=True): Landlock forbids every mount", False: f"not part of level {spec.level.name}"}
+        return Protection("landlock", "absent", "landlock=False" if spec.landlock is False else why[spec.allow.mount])
+    if not rules_apply(spec, host):
+        old = "ABI 1 refuses to move files between directories; landlock=True takes it all the same"
+        return Protection("landlock", "absent", old if host.landlock else "this kernel has no Landlock")
+    lacks = [f"no {what} (ABI {abi})" for abi, what in _LANDLOCK_LATER if host.landlock < abi]
+    if spec.writable != "no":
+        lacks.append(f'writable="{spec.writable}": what is writable is for the mounts alone to say')
+    said = "; ".join([f"ABI {host.landlock}, files by path, TCP as the network namespace has it", *lacks])
+    return Protection("landlock", "degraded" if lacks else "enforced", said)
+
+
+_LANDLOCK_LATER = ((3, "rule for truncation"), (5, "rule for ioctl of devices"), (6, "scope of signals and sockets"))
 
 
 def _limits(spec: JailSpec, bounded: Bounds) -> tuple[Protection, ...]:

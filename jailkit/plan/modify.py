@@ -52,7 +52,7 @@ def modify(plan: Plan, spec: JailSpec, changes: Limits, host: Host) -> tuple[Pla
         asked = attrs.evolve(asked, memory=changed.effective_limits.memory)
     settings = changed_settings(asked, plan.group) if plan.group else ()
     group = attrs.evolve(plan.group, settings=_merged(plan.group.settings, settings)) if plan.group else None
-    bounded = bounds(Limits(), changed.limits, changed.level, plan.ids.source, host.hard_limits)
+    bounded = bounds(Limits(), changed.bounded_limits, changed.level, plan.ids.source, host.hard_limits)
     protections = isolation(changed, host, plan.ids, bounded, group)
     return attrs.evolve(plan, group=group, isolation=protections), changed, settings
 

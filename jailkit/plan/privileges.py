@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import Ids
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["become_root_of_jail", "drop", "names"]
+__all__ = ["become_root_of_jail", "drop", "filter_code", "granted", "names", "refuse_unsupported_filter"]
 
 # The superuser of a jail, as container engines bound it. Without CAP_SYS_ADMIN above all: with it, a mount that was
 # made read-only outside could be made writable inside (mount_setattr(2)).
@@ -50,11 +51,48 @@ def names(spec: JailSpec) -> Iterator[Step]:
         yield step("sethostname", "the jail's own name", text=spec.hostname.encode())
 
 
-def drop(spec: JailSpec) -> Iterator[Step]:
+def refuse_unsupported_filter(spec: JailSpec, host: Host) -> None:
+    """Refuse a filter or a switch that was asked for by name and cannot be had.
+
+    Raises:
+        UnsupportedError: No filter can be made here; or a capability is asked for that means nothing.
+    """
+    if spec.seccomp and host.seccomp is None:
+        raise UnsupportedError(
+            f"seccomp={spec.effective_seccomp}",
+            "libseccomp.so.2 cannot be loaded, or the kernel has no filters of system calls",
+            "apt install libseccomp2, on a kernel with CONFIG_SECCOMP_FILTER",
+        )
+    for name in granted(spec):
+        if spec.net == "host":
+            raise UnsupportedError(
+                f'{name} with net="host"',
+                "the host's network does not listen to the capabilities of a jail",
+                "use net=False, or run the program outside",
+            )
+
+
+def filter_code(spec: JailSpec, host: Host) -> bytes | None:
+    """Return the filter that programs load; None for none."""
+    return host.seccomp if spec.effective_seccomp else None
+
+
+def granted(spec: JailSpec) -> tuple[str, ...]:
+    """Name the capabilities that `Allow` gives to every program, whoever runs it."""
+    wanted = {"CAP_NET_BIND_SERVICE": spec.allow.reserved_ports, "CAP_NET_RAW": spec.allow.raw_sockets}
+    return tuple(name for name, given in wanted.items() if given)
+
+
+def drop(spec: JailSpec, host: Host) -> Iterator[Step]:
     """Bound what any program can ever have; last, because PID 1 needed the rest until here."""
     sandbox = spec.level >= Level.SANDBOX
-    keep = () if sandbox else SUPERUSER + (("CAP_NET_ADMIN",) if spec.net is False else ())
+    keep = granted(spec) if sandbox else SUPERUSER + (("CAP_NET_ADMIN",) if spec.net is False else ())
     why = "no program can ever have a capability" if sandbox else "the superuser of a jail, no more"
+    if sandbox and keep:
+        why = f"no program can ever have another capability: {', '.join(spec.allow.named())} asked for"
     yield step("cap_bound", why, value=keep)
-    if sandbox:
-        yield step("prctl", "no exec can raise a privilege", flags=("PR_SET_NO_NEW_PRIVS",), value=1)
+    if sandbox or filter_code(spec, host):
+        why = "no exec can raise a privilege" if sandbox else "without it no program may load a filter"
+        yield step("prctl", why, flags=("PR_SET_NO_NEW_PRIVS",), value=1)
+    if code := filter_code(spec, host):
+        yield step("filter", "each program loads it just before its exec: all else is done by then", text=code)

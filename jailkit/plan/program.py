@@ -11,6 +11,7 @@ from jailkit.plan.facts import Host
 from jailkit.plan.groups import GroupPlan, accounts_group, program_group
 from jailkit.plan.identity import check_user
 from jailkit.plan.plan import Plan
+from jailkit.plan.privileges import granted
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
 
 __all__ = ["Program", "prepare", "prepare_open"]
@@ -38,6 +39,7 @@ class Program:
         cpu_limit: Processor time of it and all that it starts, or inf.
         wall_seconds: Time that it may take, or inf.
         output: Bytes that it may write to stdout and stderr together, or inf.
+        capabilities: What it starts with, where it is not the superuser of a jail.
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
         group: The control group that it gets for itself, or None.
         group_in_company: The same, for the time when other programs are in the group of the jail.
@@ -58,6 +60,7 @@ class Program:
     cpu_limit: float
     wall_seconds: float
     output: float
+    capabilities: tuple[str, ...] = ()
     open_flags: tuple[str, ...] = ()
     group: GroupPlan | None = None
     group_in_company: GroupPlan | None = None
@@ -82,7 +85,7 @@ def prepare(
     """
     user = command.user or spec.effective_user
     check_user(user, plan.ids)
-    bounded = bounds(command.limits, spec.limits, spec.level, plan.ids.source, host.hard_limits)
+    bounded = bounds(command.limits, spec.bounded_limits, spec.level, plan.ids.source, host.hard_limits)
     group, in_company = (None, None) if alone else _groups(command.limits, spec, host)
     env = _environment(command, spec, user)
     flags = {
@@ -107,6 +110,7 @@ def prepare(
         cpu_limit=bounded.cpu_limit,
         wall_seconds=bounded.wall_seconds,
         output=bounded.output,
+        capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
         disk=UNLIMITED if spec.effective_limits.disk is None else spec.effective_limits.disk,

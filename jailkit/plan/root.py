@@ -27,6 +27,7 @@ __all__ = [
     "clone_of_base",
     "enter",
     "has_private_home",
+    "has_private_tmp",
     "open_root",
     "private_directories",
     "root_tree",
@@ -178,6 +179,12 @@ def has_private_home(spec: JailSpec) -> bool:
     return spec.root is None and not covered and home not in ("/", "/tmp")  # noqa: S108 - the jail's own
 
 
+def has_private_tmp(spec: JailSpec) -> bool:
+    """Whether the jail has a /tmp of its own, where the caller has put nothing else."""
+    covered = any(mount.target == "/tmp" for mount in spec.mounts)  # noqa: S108 - the jail's own
+    return not covered and (spec.root is None or spec.writable == "no")
+
+
 def private_directories(spec: JailSpec) -> Iterator[Step]:
     """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks.
 
@@ -185,7 +192,7 @@ def private_directories(spec: JailSpec) -> Iterator[Step]:
     """
     taken = {"/", *(mount.target for mount in spec.mounts)}
     user = spec.effective_user
-    if "/tmp" not in taken and (spec.root is None or spec.writable == "no"):  # noqa: S108 - the jail's own
+    if has_private_tmp(spec):
         yield step("mkdir", "behind /tmp", at="base", path="tmp", value=0o1777)
         yield from _private("/tmp", "tmp")  # noqa: S108 - the jail's own
     if has_private_home(spec):

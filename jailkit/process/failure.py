@@ -26,6 +26,7 @@ _WORDS = {
     "JK_AT_CWD": "enter its working directory",
     "JK_AT_SIGNALS": "unblock its signals",
     "JK_AT_OPEN": "open {}",
+    "JK_AT_FILTER": "load its filter of system calls",
     "JK_AT_EXEC": "execute {}",
 }
 _STEPS = _native.enum_names("jk_program_step")

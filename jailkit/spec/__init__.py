@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from jailkit.spec.allow import Allow
 from jailkit.spec.command import Command
 from jailkit.spec.jail import JailSpec, Net, Writable
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
+from jailkit.spec.seccomp import Refusal, SeccompPolicy
 from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
 from jailkit.spec.user import User
 
 __all__ = [
     "UNLIMITED",
+    "Allow",
     "Bind",
     "Command",
     "Dev",
@@ -25,6 +28,8 @@ __all__ = [
     "Mount",
     "Net",
     "Proc",
+    "Refusal",
+    "SeccompPolicy",
     "Symlink",
     "Tmpfs",
     "User",

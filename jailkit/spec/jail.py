@@ -9,9 +9,11 @@ from typing import Any, Literal, cast
 import attrs
 
 from jailkit.spec import _validate as check
+from jailkit.spec.allow import Allow, is_allow, read_allow
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits, is_limits
 from jailkit.spec.mounts import Mount
+from jailkit.spec.seccomp import SeccompPolicy, is_policy, optional_policy
 from jailkit.spec.user import User, optional_user
 
 __all__ = ["JailSpec", "Net", "Writable"]
@@ -82,7 +84,8 @@ class JailSpec:
         net: False (own stack, loopback alone), True (own stack with a way out: not in this
             version, an `UnsupportedError`) or ``"host"`` (the host's stack). Default: False.
             ``"host"`` does not filter: the jail reaches whatever the host reaches, services
-            on the local network and abstract Unix sockets included.
+            on the local network included; abstract Unix sockets too, where `landlock` has no
+            scopes (ABI 6, Linux 6.12).
         writable: What happens to writes in the root: ``"no"`` (refused), ``"ephemeral"`` (kept
             in memory, within `Limits.disk`, until the jail ends) or ``"yes"`` (they are real
             and stay; needs a `root` in which ``/proc`` and ``/dev`` exist). Default: ``"no"``.
@@ -98,9 +101,16 @@ class JailSpec:
             program in the jail: not a place for secrets.
         cwd: Directory in which programs start, absolute, in the jail. Default: None, which is
             the home of the jail's user with `root` None, and ``/`` with a root directory.
-        seccomp: The system call filter: True asks for it by name (`UnsupportedError`: this
-            version has none), False switches it off, None is the default of the level.
-        landlock: The Landlock rules, as `seccomp`.
+        seccomp: The system call filter: a `SeccompPolicy`, the name of a profile, or True (the
+            profile ``default``) ask for it by name; False switches it off. Default: None, the
+            profile ``default`` at SANDBOX, as far as the host has libseccomp, and no filter below.
+            Below SANDBOX the filter leaves what the superuser of a jail has capabilities for,
+            and comes with no_new_privs.
+        landlock: The Landlock rules (landlock(7)), the second wall behind the mounts: True asks
+            for them by name, False switches them off. Default: None, which at SANDBOX means as far
+            as the kernel has them, and none below.
+        allow: What is opened beyond the rules: an `Allow`, or names of its switches. Default:
+            nothing.
         cgroup: A control group in which that of the jail is made: its path below the mount point of
             cgroupfs, or its directory. It must exist, have no processes of its own (version 2), and
             be writable. Default: None, which is the environment variable ``JAILKIT_CGROUP``, else a
@@ -136,7 +146,9 @@ class JailSpec:
         converter=attrs.converters.optional(check.clean_path),
         validator=attrs.validators.optional(check.absolute_path),
     )
-    seccomp: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
+    seccomp: bool | SeccompPolicy | None = attrs.field(
+        default=None, kw_only=True, converter=optional_policy, validator=is_policy
+    )
     landlock: bool | None = attrs.field(default=None, kw_only=True, validator=check.is_switch)
     cgroup: str | None = attrs.field(
         default=None,
@@ -144,6 +156,7 @@ class JailSpec:
         converter=attrs.converters.optional(check.clean_path),
         validator=attrs.validators.optional(check.absolute_path),
     )
+    allow: Allow = attrs.field(default=Allow(), kw_only=True, converter=read_allow, validator=is_allow)
 
     @property
     def effective_user(self) -> User:
@@ -153,6 +166,28 @@ class JailSpec:
         return _ORDINARY_USER if self.level >= Level.SANDBOX else _SUPERUSER
 
     @property
+    def effective_seccomp(self) -> SeccompPolicy | None:
+        """The policy asked for; by default that of SANDBOX, and none below it."""
+        if isinstance(self.seccomp, SeccompPolicy):
+            return self.seccomp
+        wanted = self.level >= Level.SANDBOX if self.seccomp is None else self.seccomp
+        return SeccompPolicy() if wanted else None
+
+    @property
+    def effective_landlock(self) -> bool:
+        """Whether there shall be Landlock rules: as asked for; by default at SANDBOX, unless mounts are allowed."""
+        if self.landlock is None:
+            return self.level >= Level.SANDBOX and not self.allow.mount
+        return self.landlock
+
+    @property
     def effective_limits(self) -> Limits:
         """The limits asked for over those of the level; no field of it is None."""
-        return self.limits.over(Limits.default(self.level))
+        return self.bounded_limits.over(Limits.default(self.level))
+
+    @property
+    def bounded_limits(self) -> Limits:
+        """The limits asked for; `Limits.locked_memory` is 0 at SANDBOX, unless that or `Allow.mlock` was."""
+        if self.level < Level.SANDBOX or self.allow.mlock or self.limits.locked_memory is not None:
+            return self.limits
+        return attrs.evolve(self.limits, locked_memory=0)

@@ -36,9 +36,9 @@ class Level(enum.IntEnum):
 
     SANDBOX = 4
     """Adds what untrusted code needs; the default. No capabilities, no_new_privs, an ordinary
-    user, and no setting of the kernel that can be written. A system call filter and Landlock
-    rules belong to it and are absent in this version. Does not protect from a flaw in the
-    kernel itself."""
+    user, no setting of the kernel that can be written, and, as far as the host has them, a
+    filter of system calls and Landlock rules (`Jail.isolation` says). Does not protect from a
+    flaw in the kernel itself."""
 
     @classmethod
     def of(cls, value: Level | str) -> Level:

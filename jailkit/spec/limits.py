@@ -91,8 +91,9 @@ class Limits:
             host. Does not bound a `Tmpfs` with a size, a writable bind or ``writable="yes"``.
         inodes: Files, directories and other names in the same places. Default: one for each
             8 KiB of `disk`, at least 4096. Enforced by the same tmpfs (ENOSPC).
-        locked_memory: Bytes that each process may lock in memory. Default: 8 MiB at SANDBOX
-            and CONTAINER. Enforced by RLIMIT_MEMLOCK.
+        locked_memory: Bytes that each process may lock in memory; may be 0. Default: 8 MiB at
+            CONTAINER; the same at SANDBOX with `Allow.mlock`, and 0 without. Enforced by
+            RLIMIT_MEMLOCK.
         message_queues: Bytes of POSIX message queues of one user of the jail. Default:
             800 KiB at SANDBOX and CONTAINER. Enforced by RLIMIT_MSGQUEUE.
         address_space: Bytes of address space of each process. Default: unlimited. Enforced

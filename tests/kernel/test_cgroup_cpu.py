@@ -16,7 +16,8 @@ BURN = "\nimport time\ndef burn():\n    while True:\n        pass\n"
 BURNERS = {
     "alone": BURN + "burn()",
     "in threads": BURN
-    + "import threading\nfor _ in range(3):\n    threading.Thread(target=burn, daemon=True).start()\ntime.sleep(1000)",
+    + "import threading\nfor _ in range(3):\n    threading.Thread(target=burn, daemon=True).start()\n"
+    + "time.sleep(1000)",
     "in children": BURN + "import os\nfor _ in range(3):\n    if os.fork() == 0:\n        burn()\ntime.sleep(1000)",
     "in orphaned grandchildren": BURN
     + "import os\nfor _ in range(3):\n"
@@ -46,16 +47,16 @@ def test_processor_time_is_counted_wherever_it_is_used(kind: str, alone: bool) -
 
 def test_programs_side_by_side_are_counted_apart() -> None:
     """Two programs of one jail use up their time each for itself; a third that sleeps has used none."""
-    with Jail(limits=Limits(cpu_seconds=1, wall_seconds=300)) as jail:
-        with (
-            jail.popen(["sleep", "1000"]) as sleeper,
-            jail.popen(program(BURNERS["alone"])) as one,
-            jail.popen(program(BURNERS["in children"])) as two,
-        ):
-            assert [process.result().reason for process in (one, two)] == [ExitReason.CPU_TIME] * 2
-            assert sleeper.poll() is None
-            sleeper.kill()
-            assert sleeper.result().usage.cpu < 0.5
+    with (
+        Jail(limits=Limits(cpu_seconds=1, wall_seconds=300)) as jail,
+        jail.popen(["sleep", "1000"]) as sleeper,
+        jail.popen(program(BURNERS["alone"])) as one,
+        jail.popen(program(BURNERS["in children"])) as two,
+    ):
+        assert [process.result().reason for process in (one, two)] == [ExitReason.CPU_TIME] * 2
+        assert sleeper.poll() is None
+        sleeper.kill()
+        assert sleeper.result().usage.cpu < 0.5
 
 
 @pytest.mark.parametrize(

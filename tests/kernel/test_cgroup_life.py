@@ -136,20 +136,24 @@ while True:
 def test_a_paused_jail_does_nothing() -> None:
     """Its programs stand still, those of another jail do not, and all of it goes on where it was."""
     limits = Limits(memory=64 * MiB)
-    with Jail(limits=limits) as jail, Jail(limits=limits) as other:
-        with jail.popen(program(COUNTER)) as counter, other.popen(program(COUNTER)) as control:
-            assert eventually(lambda: _counted(jail) and _counted(other))
-            jail.pause()
-            # PID 1 of a paused jail answers nobody: what the program wrote is looked at from outside, by its memory.
-            before = jail.usage().cpu, other.get("/tmp/count")
-            time.sleep(0.5)
-            assert jail.usage().cpu == before[0]
-            assert other.get("/tmp/count") != before[1]
-            jail.resume()
-            seen = jail.get("/tmp/count")
-            assert eventually(lambda: jail.get("/tmp/count") != seen)
-            counter.kill()
-            control.kill()
+    with (
+        Jail(limits=limits) as jail,
+        Jail(limits=limits) as other,
+        jail.popen(program(COUNTER)) as counter,
+        other.popen(program(COUNTER)) as control,
+    ):
+        assert eventually(lambda: _counted(jail) and _counted(other))
+        jail.pause()
+        # PID 1 of a paused jail answers nobody: what the program wrote is looked at from outside, by its memory.
+        before = jail.usage().cpu, other.get("/tmp/count")
+        time.sleep(0.5)
+        assert jail.usage().cpu == before[0]
+        assert other.get("/tmp/count") != before[1]
+        jail.resume()
+        seen = jail.get("/tmp/count")
+        assert eventually(lambda: jail.get("/tmp/count") != seen)
+        counter.kill()
+        control.kill()
 
 
 def _counted(jail: Jail) -> bool:
@@ -219,7 +223,7 @@ FULL = {
 
 @pytest.mark.parametrize("kind", FULL)
 def test_a_full_disk_is_the_reason_of_a_failure(kind: str) -> None:
-    """The program sees ENOSPC and fails: DISK. A sparse file takes no room, and a handled error is no failure."""
+    """The program sees ENOSPC and fails: DISK. A sparse file takes no room; a handled error is no failure."""
     limits = Limits(disk=4 * MiB, wall_seconds=200)
     with Jail(limits=limits) as jail:
         assert jail.run(program(FULL[kind])).reason is ExitReason.DISK
@@ -250,7 +254,7 @@ def test_a_flood_is_called_output(streams: str) -> None:
 
 
 def test_at_the_end_of_the_time_there_is_exactly_one_verdict() -> None:
-    """200 programs that end at about the moment of their timeout: each has ended by itself or was killed, never both."""
+    """200 programs that end at about the moment of their timeout: each ended by itself or was killed, never both."""
     seen = set()
     with Jail() as jail:
         for turn in range(200):

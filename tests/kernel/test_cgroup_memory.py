@@ -127,14 +127,13 @@ def test_a_program_that_kills_itself_is_not_out_of_memory() -> None:
 def test_one_program_may_have_less_than_the_jail() -> None:
     """Its own limit ends it and it alone: its neighbour with the jail's limit takes as much and lives."""
     bomb = program(BOMBS["anonymous"] + "\n        print('POSSIBLE')\n", TAKEN)
-    with Jail(limits=Limits(memory=LARGE, wall_seconds=100)) as jail:
-        with jail.popen(["sleep", "1000"]) as neighbour:
-            result = jail.run(bomb, limits=Limits(memory=SMALL))
-            assert result.reason is ExitReason.MEMORY
-            assert result.usage.memory_source in ("memory.peak", "memory.max_usage_in_bytes", "maxrss")
-            assert jail.run(bomb).stdout == b"POSSIBLE\n"
-            assert neighbour.poll() is None
-            neighbour.kill()
+    with Jail(limits=Limits(memory=LARGE, wall_seconds=100)) as jail, jail.popen(["sleep", "1000"]) as neighbour:
+        result = jail.run(bomb, limits=Limits(memory=SMALL))
+        assert result.reason is ExitReason.MEMORY
+        assert result.usage.memory_source in ("memory.peak", "memory.max_usage_in_bytes", "maxrss")
+        assert jail.run(bomb).stdout == b"POSSIBLE\n"
+        assert neighbour.poll() is None
+        neighbour.kill()
 
 
 def test_the_memory_of_one_jail_is_not_that_of_another() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import jailkit
+from tests import facts
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SUBMISSIONS = EXAMPLES / "submissions"

@@ -77,7 +77,8 @@ def ipc() -> Iterator[tuple[str, str]]:
 def test_nothing_of_the_host_s_ipc_is_there(jail: Jail, ipc: tuple[str, str]) -> None:
     """Shared memory, semaphores, queues of both kinds, abstract sockets and /dev/shm are the jail's own."""
     assert set(outside(IPC, *ipc).values()) == {"POSSIBLE"}
-    tried = inside(jail, IPC, *ipc)
+    with Jail(level=jail.spec.level, allow=["sysvipc"]) as open_jail:
+        tried = inside(open_jail, IPC, *ipc)
     assert tried.pop("abstract") == "ECONNREFUSED"
     assert tried == dict.fromkeys(("shm", "sem", "msg", "mq", "dev/shm"), "ENOENT")
 
@@ -87,9 +88,10 @@ def test_two_jails_share_no_memory(jail: Jail) -> None:
     name = f"mine-{secrets.token_hex(8)}"
     make = "open(sys.argv[1], 'w').close(); say(call('shmget', 4242, 4096, 0o1666))"
     find = "say([attempt(os.stat, sys.argv[1]), call('shmget', 4242, 0, 0)])"
-    with Jail(level=jail.spec.level) as other:
-        assert inside(jail, make, f"/dev/shm/{name}") == "POSSIBLE"
-        assert inside(jail, find, f"/dev/shm/{name}") == ["POSSIBLE", "POSSIBLE"]
+    level = jail.spec.level
+    with Jail(level=level, allow=["sysvipc"]) as mine, Jail(level=level, allow=["sysvipc"]) as other:
+        assert inside(mine, make, f"/dev/shm/{name}") == "POSSIBLE"
+        assert inside(mine, find, f"/dev/shm/{name}") == ["POSSIBLE", "POSSIBLE"]
         assert inside(other, find, f"/dev/shm/{name}") == ["ENOENT", "ENOENT"]
     assert not os.path.exists(f"/dev/shm/{name}")
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jailkit
-from jailkit import Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User
+from jailkit import Allow, Bind, Dev, File, JailSpec, Level, Limits, Proc, Symlink, Tmpfs, User
 from jailkit._cli import main, options, values
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
@@ -41,6 +41,7 @@ FIELDS: dict[str, tuple[list[str], Any]] = {
     "env": (["--env", "A=1", "--env", "B=x=y"], (("A", "1"), ("B", "x=y"))),
     "cwd": (["--cwd", "/tmp"], "/tmp"),
     "seccomp": (["--no-seccomp"], False),
+    "allow": (["--allow", "ptrace,mlock"], Allow(ptrace=True, mlock=True)),
     "landlock": (["--landlock"], True),
     "cgroup": (["--cgroup", "/judges"], "/judges"),
 }

@@ -234,7 +234,7 @@ STRUCTS = {
     "jk_request": (
         REQUEST,
         (
-            "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags joins reserved"
+            "abi size flags uid gid umask group_count rlimit_count candidates argc envc open_flags caps joins"
             " groups rlimits"
         ),
     ),
@@ -297,6 +297,7 @@ PROGRAMS = st.builds(
     wall_seconds=st.just(1.0),
     output=st.just(1.0),
     open_flags=st.lists(st.sampled_from(["O_WRONLY", "O_CREAT", "O_TRUNC", "O_NOCTTY"]), unique=True).map(tuple),
+    capabilities=st.lists(st.sampled_from(["CAP_NET_RAW", "CAP_NET_BIND_SERVICE"]), unique=True).map(tuple),
 )
 NULL = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
@@ -306,12 +307,13 @@ def test_requests_come_back(made: Program, null: tuple[bool, bool, bool], merge:
     """Every number and every string, the empty ones too, in the order of ``struct jk_request``."""
     data = _native.encode_request(made, null, merge=merge, joins=joins)
     head = struct.unpack_from("=14I", data)
-    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags, joined_groups, reserved = head
-    assert (joined_groups, reserved) == (joins, 0)
+    abi, size, flags, uid, gid, umask, groups, rlimits, *counts, open_flags, caps, joined_groups = head
+    assert joined_groups == joins
     assert (abi, size) == (_native.constant("JK_ABI"), len(data))
     streams = sum(_native.constant("JK_RUN_NULL") << number for number in range(3) if null[number])
     assert flags == joined(made.flags) | streams | (_native.constant("JK_RUN_MERGE") if merge else 0)
     assert (uid, gid, umask, open_flags) == (made.uid, made.gid, made.umask, joined(made.open_flags))
+    assert caps == sum(1 << _native.constant(name) for name in made.capabilities)
     listed = struct.unpack_from("=32I", data, 56)
     assert listed == (*made.groups, *(0,) * (32 - groups))
     assert groups == len(made.groups)

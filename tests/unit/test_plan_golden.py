@@ -21,14 +21,20 @@ import pytest
 
 from jailkit.plan import Host, Plan, Step, compile_plan, explain
 from jailkit.spec import UNLIMITED, Bind, JailSpec, Level, Limits, MiB, Tmpfs, User
-from tests.plans import ONE_OF_EACH, entries, node_host, root_host, sub_host, user_host
+from tests.plans import FILTER, ONE_OF_EACH, entries, node_host, root_host, sub_host, user_host
 
 FOLDER = Path(__file__).with_name("golden")
 UPDATE = os.environ.get("JAILKIT_UPDATE_GOLDEN") == "1"
 
 _LINKS = (("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("sbin", "usr/sbin"))
 _HARD = (("RLIMIT_NPROC", 4096), ("RLIMIT_STACK", -1))
-_FACTS: dict[str, Any] = {"system": _LINKS, "etc": ("alternatives", "ld.so.cache"), "hard_limits": _HARD}
+_FACTS: dict[str, Any] = {
+    "system": _LINKS,
+    "etc": ("alternatives", "ld.so.cache"),
+    "hard_limits": _HARD,
+    "landlock": 7,
+    "seccomp": FILTER,
+}
 _OLD_FACTS: dict[str, Any] = {"system": (("bin", ""), ("lib", "")), "etc": (), "staging": "/mnt"}
 _ROOT = node_host(**_FACTS, idmapped=frozenset({"/srv/root", "/srv/data", "/srv/out", "/srv/lent"}))
 _ONE = user_host(**_FACTS)
@@ -73,7 +79,9 @@ def data_of(step: Step) -> dict[str, Any]:
     """Return a step without its reason, and without what says nothing."""
     fields = ("op", "slot", "at", "path", "flags", "value", "optional", "keep")
     found = {name: getattr(step, name) for name in fields}
-    if step.op in ("idmap", "userns"):
+    if step.op in ("filter", "landlock_ruleset"):
+        found["text"] = step.text.hex()
+    elif step.op in ("idmap", "userns"):
         found["map"] = entries(step.text)
     else:
         found["text"] = step.text.decode("utf-8", "backslashreplace")

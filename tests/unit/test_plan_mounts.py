@@ -184,7 +184,10 @@ def test_the_root_is_entered_and_the_host_is_let_go(pair: tuple[JailSpec, Host])
     ]
     assert named(enter[2].flags) == ("MNT_DETACH",)
     assert len([one for one in steps if one.op in FINAL - {"fchdir"}]) == 3
-    assert {one.op for one in steps[first + 4 :]} <= {"take", "setns", "cap_bound", "prctl"}
+    assert {one.op for one in steps[first + 4 :]} <= {
+        *("take", "setns", "cap_bound", "prctl", "filter"),
+        *("find", "landlock_ruleset", "landlock_rule", "landlock_restrict"),
+    }
 
 
 @QUICK

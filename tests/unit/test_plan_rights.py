@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import Host, IdArea, Plan, SubIds, compile_plan, prepare
-from jailkit.spec import UNLIMITED, Bind, Command, JailSpec, Level, Limits, User
+from jailkit.spec import UNLIMITED, Allow, Bind, Command, JailSpec, Level, Limits, User
 from tests.plans import (
     AREA,
     GRID,
@@ -51,15 +51,19 @@ def test_privileges_are_dropped_last(pair: tuple[JailSpec, Host]) -> None:
     sandbox = pair[0].level >= Level.SANDBOX
     entered = where(steps, "chdir")[0]
     network = ["take", "setns"] if pair[0].net is False else []
-    assert [one.op for one in steps[entered + 1 :]] == [*network, "cap_bound", *(["prctl"] * sandbox)]
+    rules = [one.op for one in steps[entered + 1 :] if one.op.startswith("landlock") or one.slot == "tty"]
+    filtered = ["filter"] * (pair[0].effective_seccomp is not None and pair[1].seccomp is not None)
+    dropped = ["cap_bound", *(["prctl"] * sandbox), *filtered]
+    assert [one.op for one in steps[entered + 1 :]] == [*network, *dropped, *rules]
+    assert rules[-1:] in ([], ["landlock_restrict"])
     assert len(where(steps, "cap_bound")) == 1
     assert len(where(steps, "prctl", flags=("PR_SET_NO_NEW_PRIVS",), value=1)) == sandbox
 
 
 @QUICK
-@given(pairs(level=Level.SANDBOX))
+@given(pairs(level=Level.SANDBOX, allow=Allow()))
 def test_a_sandbox_has_no_way_up(pair: tuple[JailSpec, Host]) -> None:
-    """No new privileges, no capability that could ever be had, no user namespace inside; with no exception."""
+    """No new privileges, no capability that could ever be had, no user namespace inside, unless `Allow` says so."""
     plan = compile_plan(*pair)
     steps = steps_of(plan)
     assert named(steps[where(steps, "cap_bound")[0]].value) == ()
@@ -250,7 +254,13 @@ REFUSED: dict[str, tuple[dict[str, Any], Host, str]] = {
         for level in Level
     },
     "net": ({"net": True}, root_host(), "net=True"),
-    "seccomp": ({"seccomp": True}, root_host(), "seccomp=True"),
+    "seccomp": ({"seccomp": "strict"}, root_host(), "seccomp=strict"),
+    "raw sockets": ({"allow": ["raw_sockets"], "net": "host"}, root_host(), 'CAP_NET_RAW with net="host"'),
+    "rules and mounts": (
+        {"landlock": True, "allow": ["nested", "mount"]},
+        root_host(landlock=7),
+        "landlock=True with Allow(mount=True)",
+    ),
     "landlock": ({"landlock": True}, user_host(), "landlock=True"),
     "hostname": ({"level": "chroot", "hostname": "x"}, root_host(), "hostname='x'"),
     **{

@@ -155,7 +155,7 @@ def test_without_a_limit_the_watcher_has_none() -> None:
 def test_a_default_is_lowered_to_the_hard_limit_and_a_wish_is_refused(field: str, name: str, hard: int) -> None:
     """Nobody asked for the default by name; who asked for a number gets it or an error that says how much there is."""
     host = root_host(hard_limits=((name, hard),))
-    default = getattr(Limits.default(Level.SANDBOX), field)
+    default = getattr(JailSpec().effective_limits, field)
     expected = None if default == UNLIMITED else (min(int(default), hard),) * 2
     assert rlimits(Limits(), host).get(name) == expected
     too_much = Limits(**{field: hard + 1})

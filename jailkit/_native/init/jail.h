@@ -8,6 +8,7 @@
  *     mounts.c    steps of the mount API
  *     identity.c  steps about ids, capabilities and names
  *     serve.c     PID 1 at work: requests, orphans, reports
+ *     confine.c   the filter of system calls, Landlock
  *     program.c   one program, from its birth to its exec
  *     stack.c     how it is born
  *     tree.c      ending all that one program has started
@@ -59,6 +60,10 @@ step_function step_setattr, step_attach, step_mask, step_check_device;
 
 /* identity.c */
 step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_bound;
+
+/* confine.c */
+long load_filter(void);
+step_function step_filter, step_landlock_rule;
 
 /* serve.c, program.c, stack.c, tree.c */
 struct launch { /* all that a program needs between its birth and its exec, where PID 1 does not touch it */

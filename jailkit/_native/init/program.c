@@ -2,7 +2,7 @@
  * program.c: one program, from its birth to its exec, in the memory of PID 1, of which it writes only its area. The
  * order is the protection: limits before the user changes (so that the count of processes is checked), groups before
  * the user (or there is no right left to do it), every descriptor of the jail's own closed before the working directory
- * is entered (CVE-2024-21626), exec last.
+ * is entered (CVE-2024-21626), the filter of system calls when nothing is left to do but the exec, exec last.
  */
 #include "jail.h"
 
@@ -12,7 +12,7 @@ struct strings {
 
 __attribute__((noreturn)) static void fail(int step, long error) {
     struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_PROGRAM, .step = step, .error = (int)-error};
-    send_report(CHANNEL_FD, &failed, -1);
+    SYS(write, CHANNEL_FD, &failed, sizeof failed); /* a call that every filter allows */
     for (;;)
         SYS(exit_group, 127);
 }
@@ -57,14 +57,19 @@ static void set_identity(const struct jk_request *r) {
     SYS(umask, r->umask);
     if (r->flags & JK_RUN_SETGROUPS)
         must(JK_AT_GROUPS, SYS(setgroups, r->group_count, r->groups));
+    if (r->caps) /* or the change of user takes them all */
+        must(JK_AT_CAPS, SYS(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0));
     must(JK_AT_GID, SYS(setresgid, r->gid, r->gid, r->gid));
     must(JK_AT_UID, SYS(setresuid, r->uid, r->uid, r->uid));
     /* With fs.suid_dumpable = 1 the change of user has made this copy of PID 1 readable for its new user. */
     must(JK_AT_UID, SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0));
     if (!(r->flags & JK_RUN_KEEP_CAPS)) {
         struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-        struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
-        must(JK_AT_CAPS, SYS(capset, &head, none));
+        struct __user_cap_data_struct sets[2] = {{r->caps, r->caps, r->caps}, {0, 0, 0}};
+        must(JK_AT_CAPS, SYS(capset, &head, sets));
+        for (int cap = 0; r->caps >> cap && cap < 32; cap++) /* ambient: they outlive the exec */
+            if (r->caps >> cap & 1)
+                must(JK_AT_CAPS, SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
     }
 }
 
@@ -74,18 +79,29 @@ static int open_plainly(const char *path, uint64_t flags, uint64_t mode) {
     return (int)SYS(openat2, AT_FDCWD, path, &how, sizeof how);
 }
 
-/* As execvp(3) looks: the first that can be run; EACCES only when no later candidate is better. */
+/* An error that may be another candidate's good luck, or the end; EACCES only when no later candidate is better. */
+static long next_error(long error, long result) {
+    if (result != -ENOENT && result != -ENOTDIR && result != -EACCES)
+        fail(JK_AT_EXEC, result);
+    return result == -EACCES || error != -EACCES ? result : error;
+}
+
+/* As execvp(3) looks. In two rounds, because the filter refuses openat2, and cannot be taken back for the next one. */
 __attribute__((noreturn)) static void exec_first(const char **candidates, const char **argv, const char **envp) {
     long error = -ENOENT;
-    for (; *candidates; candidates++) {
-        long result = open_plainly(*candidates, O_PATH, 0);
+    const char **found = candidates;
+    for (const char **candidate = candidates; *candidate; candidate++) {
+        long result = open_plainly(*candidate, O_PATH, 0);
+        close_fd((int)result);
         if (result >= 0)
-            result = SYS(execve, *candidates, argv, envp);
-        if (result != -ENOENT && result != -ENOTDIR && result != -EACCES)
-            fail(JK_AT_EXEC, result);
-        if (result == -EACCES || error != -EACCES)
-            error = result;
+            *found++ = *candidate;
+        else if (found == candidates) /* else the one that was found decides */
+            error = next_error(error, result);
     }
+    *found = 0;
+    must(JK_AT_FILTER, load_filter());
+    for (; *candidates; candidates++)
+        error = next_error(error, SYS(execve, *candidates, argv, envp));
     fail(JK_AT_EXEC, error);
 }
 

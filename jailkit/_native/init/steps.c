@@ -2,13 +2,17 @@
 #include "jail.h"
 
 static step_function *const table[] = {
-    [JK_OP_CLONE] = step_clone,         [JK_OP_RELEASE] = step_release, [JK_OP_GIVE] = step_give,
-    [JK_OP_TAKE] = step_take,           [JK_OP_IDMAP] = step_idmap,     [JK_OP_PROC_WRITE] = step_proc_write,
-    [JK_OP_NEWIDMAP] = step_newidmap,   [JK_OP_USERNS] = step_userns,   [JK_OP_SETATTR] = step_setattr,
-    [JK_OP_ATTACH] = step_attach,       [JK_OP_MASK] = step_mask,       [JK_OP_MKDIR] = step_mkdir,
-    [JK_OP_TARGET] = step_target,       [JK_OP_SYMLINK] = step_symlink, [JK_OP_FILE] = step_file,
-    [JK_OP_WRITE] = step_write,         [JK_OP_FIND] = step_find,       [JK_OP_CHECK_DEVICE] = step_check_device,
+    [JK_OP_CLONE] = step_clone,         [JK_OP_RELEASE] = step_release,
+    [JK_OP_GIVE] = step_give,           [JK_OP_TAKE] = step_take,
+    [JK_OP_IDMAP] = step_idmap,         [JK_OP_PROC_WRITE] = step_proc_write,
+    [JK_OP_NEWIDMAP] = step_newidmap,   [JK_OP_USERNS] = step_userns,
+    [JK_OP_SETATTR] = step_setattr,     [JK_OP_ATTACH] = step_attach,
+    [JK_OP_MASK] = step_mask,           [JK_OP_MKDIR] = step_mkdir,
+    [JK_OP_TARGET] = step_target,       [JK_OP_SYMLINK] = step_symlink,
+    [JK_OP_FILE] = step_file,           [JK_OP_WRITE] = step_write,
+    [JK_OP_FIND] = step_find,           [JK_OP_CHECK_DEVICE] = step_check_device,
     [JK_OP_CAP_BOUND] = step_cap_bound, [JK_OP_PREPARE] = step_prepare,
+    [JK_OP_FILTER] = step_filter,       [JK_OP_LANDLOCK_RULE] = step_landlock_rule,
 };
 
 /* Which of its arguments a step reads itself, so that a wrong one would be a wild pointer: t: text, s: the size of the
@@ -19,7 +23,7 @@ static const char *const reads[] = {
     [JK_OP_USERNS] = ".u",  [JK_OP_SETATTR] = "",  [JK_OP_ATTACH] = "..t",     [JK_OP_MASK] = "..t",
     [JK_OP_MKDIR] = ".t",   [JK_OP_TARGET] = ".t", [JK_OP_SYMLINK] = ".t",     [JK_OP_FILE] = ".t.ts",
     [JK_OP_WRITE] = ".tts", [JK_OP_FIND] = ".t",   [JK_OP_CHECK_DEVICE] = "",  [JK_OP_CAP_BOUND] = "",
-    [JK_OP_PREPARE] = "",
+    [JK_OP_PREPARE] = "",   [JK_OP_FILTER] = "ts", [JK_OP_LANDLOCK_RULE] = "",
 };
 
 static int step_ok(const struct jk_step *s, uint64_t size) {

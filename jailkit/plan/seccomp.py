@@ -1,0 +1,181 @@
+"""From a `SeccompPolicy` and the switches of `Allow` to a filter as data: what of which call, with which arguments.
+
+A filter sees arguments of 64 bits, and of most the kernel reads an int: each comparison has a mask that says which bits
+count. One that looked at more bits than the kernel does, or at fewer, could be walked around (CVE-2019-10063).
+"""
+
+from __future__ import annotations
+
+import functools
+import stat
+from typing import Literal
+
+import attrs
+
+from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
+
+__all__ = ["CONDITIONS", "Condition", "SeccompFilter", "Test", "filter_of"]
+
+_INT = 2**32 - 1
+
+
+@attrs.frozen
+class Test:
+    """One comparison: argument number `argument`, masked, must be `value`."""
+
+    argument: int
+    value: int
+    mask: int = _INT
+
+
+@attrs.frozen
+class Condition:
+    """A call with such arguments (all tests hold) is allowed, or gets an error; the first that holds decides.
+
+    Attributes:
+        call: Its name.
+        tests: What must hold.
+        action: ``allow`` or ``EPERM``. A call that has conditions that allow, of which none holds, gets EPERM.
+    """
+
+    call: str
+    tests: tuple[Test, ...]
+    action: Literal["allow", "EPERM"] = "allow"
+
+
+@attrs.frozen(cache_hash=True)
+class SeccompFilter:
+    """What one jail's filter does.
+
+    Attributes:
+        actions: Pairs of the name of a call and ``allow``, ``log``, ``EPERM``, ``ENOSYS`` or ``kill``. A call that is
+            not named gets EPERM if it existed when the table was written, and ENOSYS if it came later.
+        conditions: They go before the actions.
+    """
+
+    actions: tuple[tuple[str, str], ...]
+    conditions: tuple[Condition, ...]
+
+    @property
+    def allowed(self) -> int:
+        """How many calls a program may make, with some arguments at least."""
+        names = {name for name, action in self.actions if action in ("allow", "log")}
+        return len(names | {one.call for one in self.conditions})
+
+
+# --- the conditions, by call -----------------------------------------------------------------------------------
+
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+_CREATES = 0o100 | 0o20000000
+"""O_CREAT and the bit of O_TMPFILE: without them open(2) does not look at the mode, which then may be anything."""
+
+_NAMESPACES = 0x7E02_0000
+_NEW_CGROUP = 0x0200_0000
+"""CLONE_NEW*, see clone(2); and of these the one by which jailkit finds what a program has started."""
+
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET = 1, 2, 10, 16, 17
+
+_TTY_ATTACKS = (
+    0x5412,  # TIOCSTI: types into the terminal
+    0x541C,  # TIOCLINUX: pastes into the console
+    0x541D,  # TIOCCONS: takes the console's output
+    0x5423,  # TIOCSETD: line disciplines, old drivers that nothing needs
+)
+
+# Blocks of numbers: the first, and how many bits at the end may be anything. Fewer comparisons, and a faster start.
+_PRCTL = (
+    (0, 5),  # 0 to 31: PDEATHSIG, DUMPABLE, KEEPCAPS, NAME, SECCOMP, CAPBSET, TSC, SECUREBITS, TIMERSLACK, and such
+    # that other architectures have. What needs a capability needs it still.
+    *((32, 0), (34, 0), (36, 2)),  # PERF_EVENTS_ENABLE, MCE_KILL_GET, CHILD_SUBREAPER, NO_NEW_PRIVS; not SET_MM
+    *((40, 2), (47, 0)),  # GET_TID_ADDRESS, THP_DISABLE; CAP_AMBIENT
+    *(
+        (50, 1),
+        (52, 0),
+        (54, 1),
+        (56, 0),
+        (60, 1),
+        (63, 0),
+        (64, 0),
+    ),  # SVE, speculation, PAC, tagged addresses, matrices
+    *((65, 0), (66, 0), (0x5356_4D41, 0)),  # MDWE; VMA, names of mappings
+)
+_PR_SET_PTRACER = 0x5961_6D61
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFF_FFFF)
+"""PER_LINUX, PER_LINUX32, both with UNAME26, and the question which it is."""
+
+
+def _without(call: str, argument: int, bits: int) -> Condition:
+    return Condition(call, (Test(argument, 0, bits),))
+
+
+def _one_of(call: str, argument: int, values: tuple[int, ...]) -> tuple[Condition, ...]:
+    return tuple(Condition(call, (Test(argument, value),)) for value in values)
+
+
+def _opening(call: str, flags: int) -> tuple[Condition, ...]:
+    return _without(call, flags, _CREATES), _without(call, flags + 1, _SET_ID)
+
+
+def _modes() -> tuple[Condition, ...]:
+    arguments = {"creat": 1, "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2}
+    changed = tuple(_without(call, number, _SET_ID) for call, number in arguments.items())
+    return (*_opening("open", 1), *_opening("openat", 2), *changed)
+
+
+def _sockets(*, packets: bool) -> tuple[Condition, ...]:
+    families = (_AF_UNIX, _AF_INET, _AF_INET6, *((_AF_PACKET,) if packets else ()))
+    routing = Condition("socket", (Test(0, _AF_NETLINK), Test(2, 0)))  # NETLINK_ROUTE, for getifaddrs(3)
+    return (*_one_of("socket", 0, families), routing, *_one_of("socketpair", 0, (_AF_UNIX,)))
+
+
+def conditions(allow: Allow, *, superuser: bool) -> tuple[Condition, ...]:
+    """Return all conditions, widened by what is allowed, and by what a jail's superuser has capabilities for."""
+    namespaces = _NEW_CGROUP if allow.nested else _NAMESPACES
+    options = (*_PRCTL, (_PR_SET_PTRACER, 0)) if allow.ptrace else _PRCTL
+    return (
+        _without("clone", 0, namespaces),
+        *((_without("unshare", 0, namespaces),) if allow.nested else ()),
+        *(Condition("ioctl", (Test(1, number),), "EPERM") for number in _TTY_ATTACKS),
+        *_one_of("personality", 0, _PERSONALITIES),
+        *(Condition("prctl", (Test(0, first, _INT >> bits << bits),)) for first, bits in options),
+        *_sockets(packets=allow.raw_sockets or superuser),
+        *_one_of("prlimit64", 0, (0,)),
+        *(() if superuser else _modes()),
+    )
+
+
+CONDITIONS = conditions(Allow(), superuser=False)
+"""Those of a SANDBOX without any switch."""
+
+_SWITCHES = ("sysvipc", "ptrace", "mount")
+"""Switches of `Allow` that open the group of calls with their name."""
+
+_SUPERUSER = ("sysvipc", "chroot", "file modes and nodes")
+"""Groups that the superuser of a jail may use below SANDBOX, where the namespaces bound what they reach."""
+
+
+@functools.lru_cache(maxsize=64)
+def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilter:
+    opened = {name for name in _SWITCHES if getattr(allow, name)} | set(_SUPERUSER if superuser else ())
+    actions = policy.actions()
+    if policy.profile != "empty":
+        actions |= dict.fromkeys(policy.group_calls(*opened), "allow")
+        if allow.nested:
+            actions["unshare"] = "check"
+        actions |= dict(policy.changes)
+    found = conditions(allow, superuser=superuser)
+    return SeccompFilter(
+        # Of a call with conditions that refuse, the rest is allowed; with conditions that allow, the rest is not.
+        actions=tuple((name, _rest(name, found) if said == "check" else said) for name, said in actions.items()),
+        conditions=tuple(one for one in found if actions[one.call] == "check"),
+    )
+
+
+def _rest(call: str, found: tuple[Condition, ...]) -> str:
+    return "allow" if any(one.action == "EPERM" for one in found if one.call == call) else "EPERM"
+
+
+def filter_of(spec: JailSpec) -> SeccompFilter | None:
+    """Decide the filter of a jail; None where there shall be none."""
+    policy = spec.effective_seccomp
+    return None if policy is None else _filter(policy, spec.allow, spec.level < Level.SANDBOX)
