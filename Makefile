@@ -22,7 +22,7 @@ C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test lint bench docs format test-asan clean apt apt-lint apt-bench need need-lint need-bench
+.PHONY: help demo test test-vm lint bench docs format test-asan clean apt apt-lint apt-bench apt-vm need need-lint need-bench need-vm
 
 help:
 	@cat <<-'END'
@@ -33,7 +33,8 @@ help:
 	make docs       build the documentation and run its examples
 	make format     let ruff and clang-format rewrite the sources
 	make test-asan  the native tests under AddressSanitizer and UBSan
-	make apt        install what a machine needs (Debian; also apt-lint, apt-bench)
+	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
+	make apt        install what a machine needs (Debian; also apt-lint, apt-bench, apt-vm)
 	make clean      remove what the targets above made
 	END
 
@@ -42,6 +43,9 @@ help:
 APT := gcc libc6-dev python3-dev python3-venv uidmap
 APT_LINT := clang-format
 APT_BENCH := bubblewrap crun
+# qemu-system-common, which comes with QEMU, has Debian 12's virtiofsd. systemd and dbus are for the guests only:
+# nothing starts them here, where neither is PID 1 of a container.
+APT_VM := qemu-system-x86 busybox-static e2fsprogs systemd dbus uidmap
 
 # $(call apt-install,packages): as root install, as anybody else say what root has to do, and stop.
 define apt-install
@@ -60,6 +64,8 @@ apt-lint:
 	@$(call apt-install,$(APT_LINT))
 apt-bench:
 	@$(call apt-install,$(APT_BENCH))
+apt-vm:
+	@$(call apt-install,$(APT_VM))
 
 # The need-* targets look, and call apt only when something is missing. What they look for is the thing itself, not
 # a package: a compiler or a Python from elsewhere is as good.
@@ -75,6 +81,10 @@ need:
 	have 2>/dev/null || $(MAKE) --no-print-directory apt
 need-lint: need
 	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
+need-vm: need
+	@for name in qemu-system-x86_64 busybox mke2fs dbus-daemon systemd-run; do
+	    command -v $$name >/dev/null || { $(MAKE) --no-print-directory apt-vm; break; }
+	done
 need-bench: need
 	@command -v bwrap >/dev/null && command -v crun >/dev/null || $(MAKE) --no-print-directory apt-bench
 
@@ -105,8 +115,8 @@ demo: $(VENV)/.stamp-install
 # themselves a second time as an ordinary user. --one-file-system: should a failed test leave a mount behind,
 # removing the directory must not reach through it.
 PYTEST_ARGS ?=
-test: $(VENV)/.stamp-build
-	@umask 022
+define installed-suite
+	umask 022
 	work=$$(mktemp -d /var/tmp/jailkit-test.XXXXXX)
 	trap 'rm -rf --one-file-system "$$work"' EXIT
 	chmod a+rx "$$work"
@@ -119,8 +129,26 @@ test: $(VENV)/.stamp-build
 	cd "$$work/suite"
 	$(BOUND) 600 "$$work/venv/bin/python" -m pip install --quiet --group test "$$work"/dist/*.whl
 	chmod -R a+rX "$$work"
-	export JAILKIT_SOURCE="$$work/source" HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
+	export JAILKIT_SOURCE="$$work/source"
+endef
+
+test: $(VENV)/.stamp-build
+	@$(installed-suite)
+	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
 	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
+
+# The same, in guests: of each kernel of VM_KERNELS and for each caller of VM_WHO (python -m tests.vm --help). test_as_user.py
+# is left out, which runs the suite once more as a user without a delegated group: that is what `make test` is for.
+VM_KERNELS ?= release newest
+VM_WHO ?= root user
+VM_TESTS ?= tests/kernel --ignore=tests/kernel/test_as_user.py
+VM_SECONDS ?= 14000
+test-vm: $(VENV)/.stamp-build | need-vm
+	@$(installed-suite)
+	# Compiled here, where that is quick; the guests see it.
+	"$$work/venv/bin/pytest" -q --collect-only -p no:cacheprovider $(VM_TESTS) >"$$work/collect.log" || { cat "$$work/collect.log"; exit 1; }
+	$(BOUND) $(VM_SECONDS) "$$work/venv/bin/python" -m tests.vm suite --kernels '$(VM_KERNELS)' --who '$(VM_WHO)' --show "$$work" -- \
+	    "$$work/venv/bin/python" -m pytest -p no:cacheprovider $(VM_TESTS) $(PYTEST_ARGS)
 
 # --- quality -----------------------------------------------------------------------------------------------------------
 

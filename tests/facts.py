@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 
 from jailkit import _native
+from tests.patience import patient
 
 __all__ = ["ALL", "PYTHON", "ROLES", "holds", "meaning"]
 
@@ -31,7 +32,7 @@ def _user() -> bool:
 
 def _userns() -> bool:
     """An ordinary process may make user namespaces, with all the others in them (unshare(1))."""
-    done = subprocess.run(["unshare", "-Urmpfiun", "true"], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(["unshare", "-Urmpfiun", "true"], capture_output=True, timeout=patient(30), check=False)
     return done.returncode == 0
 
 
@@ -41,16 +42,18 @@ def _cc() -> bool:
         program = os.path.join(folder, "try")
         done = subprocess.run(
             [*os.environ.get("CC", "cc").split(), "-static", "-xc", "-", "-o", program],
-            input=b"int main(void) { return 42; }", capture_output=True, timeout=60, check=False,
+            input=b"int main(void) { return 42; }", capture_output=True, timeout=patient(60), check=False,
         )  # fmt: skip
-        return done.returncode == 0 and subprocess.run([program], timeout=30, check=False).returncode == 42
+        return done.returncode == 0 and subprocess.run([program], timeout=patient(30), check=False).returncode == 42
 
 
 def _python() -> bool:
     """There is a /usr/bin/python3 with ctypes, for programs inside jails."""
     if not os.access(PYTHON, os.X_OK):
         return False
-    done = subprocess.run([PYTHON, "-I", "-S", "-c", "import ctypes"], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [PYTHON, "-I", "-S", "-c", "import ctypes"], capture_output=True, timeout=patient(30), check=False
+    )
     return done.returncode == 0
 
 
@@ -90,7 +93,9 @@ def _newuidmap() -> bool:
     """The set-id programs newuidmap(1) and newgidmap(1) are installed (Debian: uidmap)."""
     found = [shutil.which(name) for name in ("newuidmap", "newgidmap")]
     # Without arguments they print their usage: that is as far as they go without a range of ids.
-    return all(name and subprocess.run([name], capture_output=True, timeout=30, check=False).stderr for name in found)
+    return all(
+        name and subprocess.run([name], capture_output=True, timeout=patient(30), check=False).stderr for name in found
+    )
 
 
 def _ipv6() -> bool:

@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 
+from tests.patience import patient
+
 __all__ = [
     "Thing",
     "adopt_orphans",
@@ -26,7 +28,7 @@ __all__ = [
 Thing = tuple[str, str]
 """A kind of thing and what tells it from others of its kind."""
 
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = patient(10)
 """Bound, not a duration: what is gone is seen to be gone at once."""
 
 _PR_SET_CHILD_SUBREAPER = 36

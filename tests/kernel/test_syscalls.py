@@ -18,6 +18,7 @@ import pytest
 
 from jailkit import syscalls
 from jailkit.syscalls import At, MountAttr, MoveMount, Namespace, OpenTree, Propagation, Resolve, Umount
+from tests.patience import patient
 
 EACH = pytest.mark.requires("userns")
 CHILDREN: dict[str, Callable[[], None]] = {}
@@ -301,7 +302,9 @@ def only_cgroup_file_systems_are_written() -> None:
 def test_in_a_child(name: str) -> None:
     """Each function above holds, and leaves this process where it was."""
     before = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "mnt", "uts", "cgroup")], os.stat("/tmp").st_dev
-    done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, name], capture_output=True, text=True, timeout=patient(30), check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
     after = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "mnt", "uts", "cgroup")], os.stat("/tmp").st_dev
     assert before == after
@@ -310,7 +313,9 @@ def test_in_a_child(name: str) -> None:
 @EACH
 def test_a_child_that_fails_is_seen() -> None:
     """The test above can fail: a function that is not there is an error of the child."""
-    done = subprocess.run([sys.executable, __file__, "none"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, "none"], capture_output=True, text=True, timeout=patient(30), check=False
+    )
     assert done.returncode != 0
     assert "KeyError" in done.stderr
 
