@@ -108,13 +108,23 @@ def _ipv6() -> bool:
     return True
 
 
+def _vm() -> bool:
+    """The suite runs in a virtual machine of the test bed (make test-vm), where it may do what a host would mind."""
+    return "JAILKIT_VM_CGROUP" in os.environ
+
+
+def _systemd() -> bool:
+    """Systemd and dbus-daemon are installed, though not necessarily running (Debian: systemd and dbus)."""
+    return os.path.exists("/lib/systemd/systemd") and shutil.which("dbus-daemon") is not None
+
+
 _FACTS: dict[str, Callable[[], bool]] = {
     "root": _root, "user": _user, "userns": _userns, "cc": _cc, "python": _python, "idmap": _idmap,
-    "newuidmap": _newuidmap, "ipv6": _ipv6,
+    "newuidmap": _newuidmap, "ipv6": _ipv6, "vm": _vm, "systemd": _systemd,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
-ROLES = frozenset({"root", "user"})
-"""Who runs the suite. It runs both ways, so a test for the other caller is left out, and is no skip."""
+ROLES = frozenset({"root", "user", "vm"})
+"""Who runs the suite, and where. It runs each way, so a test for another one is left out, and is no skip."""
 
 
 @functools.cache

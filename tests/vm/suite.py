@@ -7,7 +7,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -36,10 +36,10 @@ class Part:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return f"kernel {kernels.version(self.kernel)} as {self.caller}"
+        return f"{kernels.version(self.kernel)} as {self.caller}"
 
     @contextlib.contextmanager
-    def started(self, command: list[str], show: list[str], output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, command: list[str], show: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         """Run the tests in a guest, by a program of its own that takes the guest away when it is terminated."""
         env = [f"JAILKIT_TEST_SLOWNESS={SLOWNESS}", "PYTHONDONTWRITEBYTECODE=1"]
         env += ["HYPOTHESIS_STORAGE_DIRECTORY=/tmp/examples"]
@@ -47,13 +47,22 @@ class Part:
         options = ["-k", self.kernel, "-t", str(SECONDS), "-m", "3072", *(["-u"] if self.caller == "user" else [])]
         argv = [sys.executable, "-m", "tests.vm", "run", *options, *(f"--show={path}" for path in show), "--"]
         process = subprocess.Popen(
-            [*argv, "env", *env, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            [*argv, "env", *env, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        # The lines of several guests come mixed, so each says whose it is.
+        printer = threading.Thread(target=self._print, args=(process.stdout,))
+        printer.start()
         try:
             yield process
         finally:
             process.terminate()
             process.wait()
+            printer.join()
+
+    def _print(self, lines: IO[bytes]) -> None:
+        with lines:
+            for line in lines:
+                print(f"[{self.name}] {line.decode(errors='replace').rstrip()}", flush=True)
 
 
 def run(words: list[str], callers: list[str], command: list[str], show: list[str]) -> bool:
@@ -83,29 +92,24 @@ def _kernels(words: list[str]) -> tuple[list[str], dict[str, str]]:
             found.append(kernels.find(word))
         except kernels.VmError as error:
             lacking[f"kernel {word}"] = f"FAILED: {error}"
+            print(f"== kernel {word}: {lacking[f'kernel {word}']}", flush=True)
     return list(dict.fromkeys(found)), lacking
 
 
 def _run_all(parts: list[Part], command: list[str], show: list[str]) -> None:
-    """Set the outcome of each part, and print what it printed when it ends."""
+    """Set the outcome of each part."""
     slots = os.cpu_count() or 1  # emulation uses one processor, whatever the guest has
     waiting = list(parts)
-    running: list[tuple[Part, subprocess.Popen[bytes], IO[bytes], float]] = []
+    running: list[tuple[Part, subprocess.Popen[bytes], float]] = []
     with contextlib.ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < slots:
                 part = waiting.pop(0)
-                output: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-                print(f"== {part.name}: started", flush=True)
-                process = stack.enter_context(part.started(command, show, output))
-                running.append((part, process, output, time.monotonic()))
+                running.append((part, stack.enter_context(part.started(command, show)), time.monotonic()))
             time.sleep(0.2)
             for entry in [entry for entry in running if entry[1].poll() is not None]:
                 running.remove(entry)
-                part, process, output, began = entry
+                part, process, began = entry
                 seconds = f"in {time.monotonic() - began:.0f} s"
                 code = process.returncode
                 part.outcome = f"passed {seconds}" if code == 0 else f"FAILED with exit code {code} {seconds}"
-                output.seek(0)
-                said = output.read().decode(errors="replace")
-                print(f"== {part.name}: {part.outcome}\n{said}", flush=True)
