@@ -128,11 +128,12 @@ def lost_since(before: set[Thing]) -> list[str]:
 
 def end_processes(things: Iterable[Thing]) -> None:
     """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean."""
-    for kind, what in things:
-        if kind == "process":
-            with contextlib.suppress(OSError):
-                os.kill(int(what.split()[0]), signal.SIGKILL)
-    reap()
+    ours = {int(what.split()[0]) for kind, what in things if kind == "process"}
+    for pid in ours:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    # What a fixture of several tests holds is alive and was there before: nobody waits for it.
+    reap(keep={pid for pid, what in children().items() if pid not in ours and not what.startswith("Z")})
 
 
 def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[int, str]:

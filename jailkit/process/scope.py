@@ -137,8 +137,11 @@ atexit.register(_at_exit)
 
 def _cgroup2_mount() -> tuple[str, str]:
     """Return where cgroup v2 is mounted, and which of its directories is seen there."""
-    with open("/proc/self/mountinfo") as file:
-        mounts = [line.split(" - ") for line in file]
+    try:
+        with open("/proc/self/mountinfo") as file:
+            mounts = [line.split(" - ") for line in file]
+    except OSError as error:
+        raise UnsupportedError(_FEATURE, f"no /proc of this pid namespace: {error}", _DELEGATE) from error
     for mount, kind in mounts:
         if kind.startswith("cgroup2 "):
             root, point = mount.split()[3:5]

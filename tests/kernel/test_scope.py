@@ -21,7 +21,6 @@ USER = 1000
 UNITS = "/run/test-units"
 RUNTIME = f"/run/user/{USER}"
 TOP = "/sys/fs/cgroup"
-ALL = ("-p", "-m", "-C")
 
 # Of systemd's own units those that a bus and a user's manager need, and no mount, no login, no network.
 MINIMAL = {
@@ -65,26 +64,29 @@ class Machine:
         while not (os.path.exists(f"{RUNTIME}/bus") and self.says("is-active", "test.target") == "active"):
             assert time.monotonic() < deadline, Path("/run/test-systemd.log").read_text()
             time.sleep(0.2)
-        os.mkdir(
-            f"{self.group}/session.scope"
-        )  # where a login would put its processes: root's, and delegated to nobody
+        # Where a login would put its processes: root's, and delegated to nobody.
+        os.mkdir(f"{self.group}/session.scope")
+        # The user's bus is started by its first caller. It stays, so it is no test's.
+        call = f"from jailkit.process.bus import Bus; Bus('{RUNTIME}/bus', {patient(30)}).close()"
+        with self.client(call, user=True) as first:
+            assert first.communicate(timeout=patient(60)) == ("", "")
 
     def says(self, *words: str) -> str:
         """Ask the system's manager something."""
         argv = self.enter("systemctl", *words)
         return subprocess.run(argv, capture_output=True, text=True, timeout=patient(60), check=False).stdout.strip()
 
-    def enter(self, *command: str, namespaces: tuple[str, ...] = ALL) -> list[str]:
+    def enter(self, *command: str) -> list[str]:
         """Put in front of a command what makes it a process of this machine."""
         (pid,) = Path(f"/proc/{self.outer.pid}/task/{self.outer.pid}/children").read_text().split()
-        return ["nsenter", "-t", pid, *namespaces, *command]
+        return ["nsenter", "-t", pid, "-p", "-m", "-C", *command]
 
-    def client(self, code: str, *, user: bool, namespaces: tuple[str, ...] = ALL) -> subprocess.Popen[str]:
+    def client(self, code: str, *, user: bool, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start a program in a session of this machine, as root or as the user."""
         drop = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all") if user else ()
         join = ("sh", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', f"{self.group}/session.scope")
         return subprocess.Popen(
-            [*join, *self.enter(*drop, sys.executable, "-c", code, namespaces=namespaces)],
+            [*join, *self.enter(*prefix, *drop, sys.executable, "-c", code)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
             env={"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": RUNTIME},
         )  # fmt: skip
@@ -181,9 +183,9 @@ except jailkit.UnsupportedError as error:
 """
 
 
-def refusal(machine: Machine, *, user: bool, manager: bool, namespaces: tuple[str, ...] = ALL) -> list[str]:
+def refusal(machine: Machine, *, user: bool, manager: bool, prefix: tuple[str, ...] = ()) -> list[str]:
     """Return what is missing, and the remedy."""
-    with machine.client(REFUSED.format(user=manager), user=user, namespaces=namespaces) as client:
+    with machine.client(REFUSED.format(user=manager), user=user, prefix=prefix) as client:
         out, errors = client.communicate(timeout=patient(60))
     assert (client.returncode, errors) == (0, "")
     return out.splitlines()
@@ -199,6 +201,6 @@ def test_the_system_manager_obeys_root_alone(machine: Machine) -> None:
 
 def test_no_process_of_another_pid_namespace_is_moved(machine: Machine) -> None:
     """Whose number means somebody else to systemd is noticed before it is asked."""
-    missing, _ = refusal(machine, user=False, manager=False, namespaces=("-m", "-C"))
+    missing, _ = refusal(machine, user=False, manager=False, prefix=("unshare", "-pf", "--mount-proc"))
     assert "pid namespace" in missing
     assert machine.scopes() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import platform
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 
 __all__ = ["CACHE", "VmError", "find", "version"]
 
@@ -44,13 +46,13 @@ def find(word: str) -> str:
     """
     if platform.machine() != "x86_64":
         raise VmError(f"the test bed is for x86_64, and this is {platform.machine()}")
-    if os.path.isdir(word):
-        return os.path.abspath(word)
     if word == "release":
         return _fetched(_depends(word, None), None)
     if word == "newest":
-        with _BackportsConfig() as config:
+        with _backports() as config:
             return _fetched(_depends(word, config), config)
+    if os.path.isdir(word):
+        return os.path.abspath(word)
     there = [path for path in glob.glob(f"{CACHE}/linux-image-*") if version(path).startswith(f"{word}.")]
     if not there:
         raise VmError(f"no kernel {word} in {CACHE}: name 'release' or 'newest' to have one fetched")
@@ -61,13 +63,11 @@ def _sorted_by(kernel: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version(kernel))]
 
 
-class _BackportsConfig:
-    """A configuration of apt(8) that knows one suite and leaves the machine's own lists alone."""
-
-    def __enter__(self) -> str:
-        self._folder = tempfile.TemporaryDirectory(prefix="jailkit-apt-")
-        top = self._folder.name
-        uri, codename = _mirror()
+@contextlib.contextmanager
+def _backports() -> Iterator[str]:
+    """Make a configuration of apt(8) that knows one suite, and leaves the machine's own lists alone."""
+    uri, codename = _mirror()
+    with tempfile.TemporaryDirectory(prefix="jailkit-apt-") as top:
         for name in ("lists/partial", "cache/archives/partial"):
             os.makedirs(f"{top}/{name}")
         with open(f"{top}/sources.list", "w") as file:
@@ -79,10 +79,7 @@ class _BackportsConfig:
             )
         # Without the option an update that got nothing is a warning, and the old lists count.
         _apt(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], f"{top}/apt.conf")
-        return f"{top}/apt.conf"
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        yield f"{top}/apt.conf"
 
 
 def _mirror() -> tuple[str, str]:
