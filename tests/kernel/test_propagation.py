@@ -10,8 +10,9 @@ from jailkit import Bind
 from tests.inside import host_program, small_root
 from tests.patience import patient
 
-# The mounts are shared in a mount namespace of the test's own, which is the host for what runs in it.
-SHARED = ("unshare", "-m", "--propagation", "shared")
+# The mounts are shared in a mount namespace of the test's own, which is the host for what runs in it. Private first:
+# where the real host's are shared, they would be its peers.
+SHARED = ("unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --make-rshared / && exec "$@"', "sh")
 
 CODE = """
 from jailkit import Bind, Jail, Level, Tmpfs
