@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))  # --import-mode=importlib does not: this is where "tests" is found
 
-from tests import facts, leaks  # noqa: E402 - the line above makes it possible
+from tests import facts, leaks, patience  # noqa: E402 - the line above makes it possible
 
 WATCHED = (HERE / "kernel", HERE / "native")
 MUST_WORK = os.environ.get("JAILKIT_MUST_WORK") == "1"
@@ -51,9 +51,13 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for the other kind of caller; a word that nobody defined is an error, and not a skip."""
+    """Leave out what is for the other caller; an undefined word is an error, and not a skip. Stretch the deadlines."""
     others: list[pytest.Item] = []
     for item in items:
+        # Of all marks of an item the first counts: this one is put before its own.
+        mark = item.get_closest_marker("timeout")
+        seconds = mark.args[0] if mark else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(patience.patient(seconds)), append=False)
         words = [word for mark in item.iter_markers("requires") for word in mark.args]
         if unknown := set(words) - facts.ALL:
             raise pytest.UsageError(f"{item.nodeid}: unknown requirement {sorted(unknown)}; known: {sorted(facts.ALL)}")
