@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import accounts
 import floor
 import library
 import peers
@@ -26,7 +27,7 @@ import report
 import stress
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -81,6 +82,7 @@ class Bench:
         if self.jailkit is not None:
             cases += [library.live_case(self.jailkit, self.stack), library.cold_case(self.jailkit)]
             cases += library.bare_cases(self.jailkit, self.stack)
+            cases += library.ungrouped_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
 
     def launch(self) -> None:
@@ -175,6 +177,21 @@ class Bench:
         self.targets.append(
             report.Target(name="kinds of things left behind by them", limit=0.0, measured=float(things))
         )
+
+    def accounts(self) -> None:
+        """Accounts against known loads, and what a limited jail costs a loop."""
+        wanted = (
+            ("error of processor time", "cpu_error", 0.05),
+            ("error of peak memory", "memory_error", 0.05),
+            ("overhead of a limited jail on a compute loop", "loop_overhead", 0.01),
+        )
+        try:
+            found = accounts.measure(self.library(), 3 if self.options.quick else 15)
+        except CaseError as error:
+            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
+            return
+        self.found["accounts"] = found
+        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
 
     def document(self) -> dict[str, object]:
         """Returns everything, for the JSON file."""

@@ -15,6 +15,8 @@ BASELINE = "subprocess"
 COLD = "jailkit_cold"
 LIVE = "jailkit_live"
 COLD_BARE, LIVE_BARE = "jailkit_cold_bare", "jailkit_live_bare"
+COLD_UNGROUPED, LIVE_UNGROUPED = "jailkit_cold_ungrouped", "jailkit_live_ungrouped"
+COLD_SAME = "jailkit_cold_same"
 TRUE = ["/bin/true"]
 
 
@@ -83,6 +85,28 @@ def bare_cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
         Case(key=COLD_BARE, title="jailkit.run, cold, no seccomp, no Landlock", sample=cold),
         Case(key=LIVE_BARE, title="jail.run, live, no seccomp, no Landlock", sample=live),
     ]
+
+
+def ungrouped_cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
+    """Without a control group; and with nothing but what the floor and bwrap make: mounts and namespaces."""
+    off: dict[str, Any] = {"limits": jailkit.Limits(memory=jailkit.UNLIMITED, swap=jailkit.UNLIMITED)}
+    if _has_group(jailkit.Jail(**off)):  # version 2 costs the same for one limit as for all
+        unlimited = dict.fromkeys(("memory", "swap", "cpu_seconds", "processes"), jailkit.UNLIMITED)
+        off = {"limits": jailkit.Limits(**unlimited)}
+    same = {**off, "seccomp": False, "landlock": False}
+    jail = stack.enter_context(jailkit.Jail(**off))
+    cold = timed(lambda: jailkit.run(TRUE, **off), lambda result: bool(result.ok))
+    live = timed(lambda: jail.run(TRUE), lambda result: bool(result.ok))
+    bare = timed(lambda: jailkit.run(TRUE, **same), lambda result: bool(result.ok))
+    return [
+        Case(key=COLD_UNGROUPED, title="jailkit.run, cold, no control group", sample=cold),
+        Case(key=LIVE_UNGROUPED, title="jail.run, live, no control group", sample=live),
+        Case(key=COLD_SAME, title="jailkit.run, cold, mounts and namespaces alone", sample=bare),
+    ]
+
+
+def _has_group(jail: Any) -> bool:
+    return "control group" in jail.explain().partition("With the rights")[0]
 
 
 def live_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:

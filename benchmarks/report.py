@@ -68,6 +68,9 @@ def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str])
         ("live jail.run / subprocess.run", 1.1, library.LIVE, library.BASELINE),
         ("cold with seccomp and Landlock / without", 1.15, library.COLD, library.COLD_BARE),
         ("live with seccomp and Landlock / without", 1.15, library.LIVE, library.LIVE_BARE),
+        ("cold with a control group / without", 1.3, library.COLD, library.COLD_UNGROUPED),
+        ("cold, mounts and namespaces alone / bwrap", 0.45, library.COLD_SAME, "bwrap"),
+        ("cold, mounts and namespaces alone / C floor", 1.35, library.COLD_SAME, "floor_all"),
     )
     targets = []
     for name, limit, above, below in wanted:

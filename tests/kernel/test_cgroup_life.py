@@ -15,6 +15,7 @@ import jailkit
 from jailkit import EventKind, ExitReason, Jail, JailEvent, KiB, Limits, MiB
 from tests import leaks
 from tests.inside import inside, program
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("cgroups", "userns", "python")
 
@@ -24,9 +25,9 @@ def groups() -> set[leaks.Thing]:
     return {thing for thing in leaks.snapshot() if thing[0] == "control group"}
 
 
-def eventually(true: Callable[[], bool], seconds: float = 60) -> bool:
+def eventually(true: Callable[[], bool], seconds: float = 50) -> bool:
     """Wait until something is true, within a bound."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not true():
         if time.monotonic() > deadline:
             return False
@@ -66,6 +67,8 @@ def test_a_bomb_at_its_limit_is_dead_and_gone(bomb: str, alone: bool) -> None:
     assert peak is None or peak <= 61
 
 
+@pytest.mark.many
+@pytest.mark.timeout(240)
 def test_200_jails_leave_no_group() -> None:
     """Made and removed in a row, half of them with a program that has a group of its own."""
     before = groups()
@@ -256,6 +259,8 @@ def test_a_flood_is_called_output(streams: str) -> None:
     assert len(result.stdout) + len(result.stderr) <= 64 * KiB
 
 
+@pytest.mark.many
+@pytest.mark.timeout(240)
 def test_at_the_end_of_the_time_there_is_exactly_one_verdict() -> None:
     """200 programs that end at about the moment of their timeout: each ended by itself or was killed, never both."""
     seen = set()

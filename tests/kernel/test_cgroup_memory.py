@@ -154,6 +154,7 @@ def test_the_memory_of_one_jail_is_not_that_of_another() -> None:
         assert len(reasons) == 2
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("turn", range(4))
 def test_at_the_very_limit_there_is_exactly_one_verdict(turn: int) -> None:
     """Fifty programs that take a little more each: each ended by itself, or was killed for memory, and nothing else."""

@@ -1,0 +1,60 @@
+"""What limits cost, and how well the accounts of a jail agree with loads that are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from measure import CaseError
+
+PYTHON = ["/usr/bin/python3", "-I", "-S", "-c"]
+#: Says how much processor time it has used when it ends; its start and end are part of that.
+BURN = "import time\nwhile time.process_time() < 0.5: pass\nprint(time.process_time())"
+#: Touches so many MiB.
+TOUCH = "import sys; kept = bytearray(b'x') * (int(sys.argv[1]) << 20)"
+#: Says how long a fixed amount of work has taken in processor time.
+WORK = """
+import time
+begin = time.process_time()
+total = 0
+for number in range(6_000_000):
+    total += number * number
+print(time.process_time() - begin)
+"""
+SIZE_MIB = 128
+
+
+def measure(jailkit: Any, rounds: int) -> dict[str, float]:
+    """Returns relative errors of processor time and peak memory, and the overhead of a limited jail on a loop.
+
+    Raises:
+        CaseError: The jail has no control group to tell.
+    """
+    limits = jailkit.Limits(memory=1 << 30, cpu_seconds=100, cpus=64)
+    cpu, memory, overhead = [], [], []
+    for _ in range(rounds):
+        burnt = _run(jailkit, BURN, limits)
+        if burnt.usage.cpu_source != "cgroup":
+            raise CaseError(f"processor time is from {burnt.usage.cpu_source}: no control group")
+        cpu.append(abs(burnt.usage.cpu / float(burnt.stdout) - 1))
+        small, large = (_run(jailkit, TOUCH, limits, str(size)).usage.memory_peak for size in (1, SIZE_MIB + 1))
+        memory.append(abs((large - small) / (SIZE_MIB << 20) - 1))
+        outside = subprocess.run([*PYTHON, WORK], capture_output=True, check=True).stdout
+        overhead.append(float(_run(jailkit, WORK, limits).stdout) / float(outside) - 1)
+    return {"cpu_error": _median(cpu), "memory_error": _median(memory), "loop_overhead": _median(overhead)}
+
+
+def _run(jailkit: Any, code: str, limits: Any, *arguments: str) -> Any:
+    return jailkit.run([*PYTHON, code, *arguments], limits=limits).check()
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+if __name__ == "__main__":
+    import library
+
+    print(json.dumps(measure(library.load(), 5), indent=1))
