@@ -130,7 +130,7 @@ def _disk(path: str) -> None:
 
 
 def _qemu(folder: str, accel: str, guest: Guest) -> list[str]:
-    append = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off cgroup_no_v1=all psi=1"
+    append = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off cgroup_no_v1=all psi=1 no_timer_check"
     # TCG of QEMU 7.2: cmpxchg16b gets its flags wrong, and a thread for each processor races with code patching. Both
     # crash kernels.
     speed = ["kvm", "-cpu", "host"] if accel == "kvm" else ["tcg,thread=single", "-cpu", "max,-cx16"]

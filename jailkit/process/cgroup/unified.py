@@ -61,7 +61,12 @@ class UnifiedGroup(Group):
 
     def _of_programs(self) -> str:
         """The leaf, where there is one: programs with a group of their own are beside it."""
-        return f"{self._paths['']}/{_LEAF}" if self._several else self._paths[""]
+        return f"{self._own}/{_LEAF}" if self._several else self._own
+
+    @property
+    def _own(self) -> str:
+        """The directory; after the end of the group one that has no files, so that nothing is known any more."""
+        return self._paths.get("", "/proc/self/fdinfo/gone")
 
     def cpu(self) -> tuple[float, float] | None:
         """See `Group`."""
@@ -74,7 +79,7 @@ class UnifiedGroup(Group):
 
     def counters(self) -> Counters:
         """See `Group`."""
-        own = self._paths[""]
+        own = self._own
         cpu = read_keys(own, "cpu.stat")
         io = _io_bytes(read_text(own, "io.stat"))
         return Counters(
@@ -93,7 +98,7 @@ class UnifiedGroup(Group):
     @property
     def pressure(self) -> dict[str, str]:
         """See `Group`."""
-        texts = {name: read_text(self._paths[""], f"{name}.pressure") for name in ("cpu", "memory", "io")}
+        texts = {name: read_text(self._own, f"{name}.pressure") for name in ("cpu", "memory", "io")}
         return {name: text for name, text in texts.items() if text}
 
     def freeze(self, *, frozen: bool) -> None:
