@@ -179,13 +179,15 @@ def _try_unified(directory: str, source: str, *, may_enable: bool) -> tuple[Cgro
         return None, "not a control group"
     if not os.access(f"{directory}/cgroup.procs", os.W_OK):
         return None, "not writable (not delegated to this user)"
+    # The root of the whole tree has no type, and may have processes beside groups. Any other group with processes would
+    # become the head of a threaded tree, if the kernel let it share out a controller at all.
+    if os.path.exists(f"{directory}/cgroup.type") and _words(f"{directory}/cgroup.procs"):
+        return None, "it has processes of its own, so the kernel gives groups in it no controllers"
     if may_enable:
         _enable(directory)
     enabled = _words(f"{directory}/cgroup.subtree_control")
     if not enabled:
-        busy = bool(_words(f"{directory}/cgroup.procs"))
-        why = "it has processes of its own, so the kernel gives groups in it no controllers" if busy else ""
-        return None, why or "no controller is enabled for groups in it (cgroup.subtree_control)"
+        return None, "no controller is enabled for groups in it (cgroup.subtree_control)"
     try:
         files = _files_of_a_group(directory)
     except OSError as error:
