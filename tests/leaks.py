@@ -133,13 +133,16 @@ def lost_since(before: set[Thing]) -> list[str]:
     return lost
 
 
-def end_processes(things: Iterable[Thing]) -> None:
-    """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean."""
+def end_processes(things: Iterable[Thing], *, keep: Iterable[int] = ()) -> None:
+    """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean.
+
+    Children of `keep` were there before the test.
+    """
     for kind, what in things:
         if kind == "process":
             with contextlib.suppress(OSError):
                 os.kill(int(what.split()[0]), signal.SIGKILL)
-    reap()
+    reap(keep=keep)
 
 
 def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[int, str]:
