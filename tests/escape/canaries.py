@@ -70,7 +70,7 @@ class Canaries:
         self.lent = f"{self.room}/lent"
         os.mkdir(self.lent)
         os.chmod(self.lent, 0o777)
-        for name in ("canary", "lent/file"):
+        for name in ("canary", "result", "lent/file"):
             with open(f"{self.room}/{name}", "w") as file:
                 file.write(self.facts["song"])
             # Nobody is kept from it by its mode: whoever cannot write to it is kept by the jail.
@@ -134,7 +134,8 @@ class Canaries:
         self.token = f"3600.{int(self.word[:6], 16)}"
         env = {**os.environ, "JAILKIT_CANARY": self.secret}
         self.sleeper = self.stack.enter_context(
-            subprocess.Popen(["sleep", self.token], env=env, start_new_session=True)
+            # Should this session be killed, it goes too.
+            subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "sleep", self.token], env=env, start_new_session=True)
         )
         self.stack.callback(self.sleeper.kill)
         self.facts |= {"pid": self.sleeper.pid, "token": self.token}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jailkit import Jail, Limits
+from tests import leaks
 from tests.escape.attack import SECONDS, Attack, Jailed, everywhere, only, outcome_of
 from tests.escape.canaries import Canaries
 from tests.inside import program
@@ -93,13 +94,12 @@ def _stays(code: str) -> Any:
         quiet = "import signal\nfor n in (0, 1, 2):\n    os.dup2(os.open('/dev/null', os.O_RDWR), n)\n"
         argv = program(quiet + textwrap.dedent(code), token)
         if options is None:
+            before = leaks.children()
             subprocess.run(argv, timeout=SECONDS, check=True)
             left = _named(token)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
-            for pid in left:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+            leaks.reap(keep=before)
             return "POSSIBLE" if left else "nothing"
         with Jail(**options) as jail:
             ended = jail.run(argv, timeout=SECONDS)
