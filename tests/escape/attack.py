@@ -144,12 +144,12 @@ def only(words: str, *faces: str) -> dict[str, str]:
 def outcome_of(result: jailkit.Result[bytes]) -> str:
     """Return one word for what a program came to: what it says, if it ended well, or how it ended."""
     if result.ok:
-        return str(json.loads(result.stdout)) if result.stdout.strip() else "silent"
+        return str(json.loads(result.stdout))
     if result.reason is ExitReason.EXITED:
         return f"exited {result.returncode} {result.stderr.decode(errors='replace')[-300:]}".rstrip()
     if result.reason is ExitReason.SIGNALED:
         return f"signaled {result.signal_name}"
-    return result.reason.value
+    return str(result.reason.value)
 
 
 def _program(attack: Attack, facts: Mapping[str, Any]) -> list[str]:
@@ -170,7 +170,8 @@ def _outside(attack: Attack, how: Unjailed, canaries: Canaries) -> str:
 def _in_jail(attack: Attack, options: Mapping[str, Any], canaries: Canaries) -> str:
     argv = _program(attack, {**canaries.facts, "gentle": False})
     with Jail(**options) as jail:
-        said = outcome_of(jail.run(argv, timeout=attack.timeout or SECONDS))
+        result: jailkit.Result[bytes] = jail.run(argv, timeout=attack.timeout or SECONDS)
+        said = outcome_of(result)
         assert jail.run(["true"], timeout=SECONDS).ok, "the jail goes on"
     return said
 

@@ -203,7 +203,8 @@ DEVICES = tuple(
         ("the kernel's log", "0o020000, 1, 11"),
         ("a terminal of the host", "0o020000, 4, 1"),
     )
-) + (
+)  # fmt: skip
+DEVICES_BY_NAME = (
     Attack(
         id="ATK-15", name="any device beyond the harmless", refused=everywhere("nothing"), needs=ROOT_ONLY,
         code="""
@@ -261,4 +262,4 @@ SET_ID = tuple(
     )
 )  # fmt: skip
 
-ATTACKS = WAYS + CHROOTS + LAUNCHER + HANDLES + WRITES + MOUNTS + DEVICES + SET_ID
+ATTACKS = WAYS + CHROOTS + LAUNCHER + HANDLES + WRITES + MOUNTS + DEVICES + DEVICES_BY_NAME + SET_ID

@@ -48,11 +48,10 @@ def _moved(options: Options, canaries: Canaries) -> str:
         with open(f"{top}/out/prey", "w") as file:
             file.write("sings")
         argv = program(WAIT, f"{top}/given/deep")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with contextlib.ExitStack() as stack:
             process: Any
             if options is None:
-                process = stack.enter_context(subprocess.Popen(argv, **pipes))
+                process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             else:
                 jail = stack.enter_context(Jail(**options, mounts=[Bind(f"{top}/given")]))
                 process = stack.enter_context(jail.popen(argv, stdin=jailkit.PIPE, timeout=SECONDS))
@@ -185,7 +184,9 @@ def _submount(options: Options, canaries: Canaries) -> str:
     with public_directory() as top:
         os.mkdir(f"{top}/below")
         os.chmod(f"{top}/below", 0o777)
-        words = "none" if options is None else json.dumps({**options, **({"level": "jail"} if "level" in options else {})})
+        words = (
+            "none" if options is None else json.dumps({**options, **({"level": "jail"} if "level" in options else {})})
+        )
         # In a mount namespace of its own: the mount is nobody else's, and gone with it.
         argv = ["unshare", "-Urm", sys.executable, "-c", SUBMOUNT, top, words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")

@@ -39,7 +39,8 @@ LOOPBACKS = tuple(
         ("its name", "socket.AF_INET, socket.SOCK_STREAM, ('localhost', C['tcp'])"),
         ("datagrams", "socket.AF_INET, socket.SOCK_DGRAM, ('127.0.0.1', C['udp'])"),
     )
-) + (
+)  # fmt: skip
+LOOPBACK6 = (
     Attack(
         id="ATK-120", name="a service of the host: ::1", refused=everywhere(GONE), control=SHARED, needs=("ipv6",),
         code=DIAL % "socket.AF_INET6, socket.SOCK_STREAM, ('::1', C['tcp6'])",
@@ -53,7 +54,8 @@ UNIX = tuple(
         ("ATK-47", "abstract, of datagrams", "socket.AF_UNIX, socket.SOCK_DGRAM, '\\0' + C['datagrams']", "ECONNREFUSED"),
         ("ATK-48", "by its path", "socket.AF_UNIX, socket.SOCK_STREAM, C['socket']", "ENOENT"),
     )
-) + (
+)  # fmt: skip
+UNIX_RIGHTS = (
     Attack(
         id="ATK-47", name="abstract, where the network is the host's", refused=only("EPERM"), needs=("landlock6",),
         options={"net": "host"}, control=Jailed({"landlock": False}),
@@ -183,4 +185,4 @@ REACHED = (
     ),
 )  # fmt: skip
 
-ATTACKS = LOOPBACKS + UNIX + ADMINISTER + WORLD + REACHED
+ATTACKS = LOOPBACKS + LOOPBACK6 + UNIX + UNIX_RIGHTS + ADMINISTER + WORLD + REACHED

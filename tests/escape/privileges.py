@@ -84,7 +84,8 @@ OTHER_NAMESPACES = tuple(
         ("mounts", "0x20000"), ("processes", "0x20000000"), ("network", "0x40000000"), ("host name", "0x4000000"),
         ("interprocess communication", "0x8000000"), ("control groups", "0x2000000"), ("time", "0x80"),
     )
-) + (
+)  # fmt: skip
+ENTERED = (
     one("ATK-30", "a namespace by clone: mounts", CLONE % "0x20000", everywhere("EPERM"), NAMESPACE),
     one("ATK-30", "a namespace by clone: network", CLONE % "0x40000000", everywhere("EPERM"), NAMESPACE),
     one(
@@ -247,5 +248,5 @@ SYSTEM_V = tuple(
 )  # fmt: skip
 
 ATTACKS = (
-    USER_NAMESPACES + OTHER_NAMESPACES + CAPABILITIES + DEEP + OTHERS + SIBLINGS + FAMILIES + SYSTEM_V
+    USER_NAMESPACES + OTHER_NAMESPACES + ENTERED + CAPABILITIES + DEEP + OTHERS + SIBLINGS + FAMILIES + SYSTEM_V
 )  # fmt: skip

@@ -38,7 +38,11 @@ def _collected(code: str) -> Any:
                 jail.run(program(lines, prey, top), timeout=SECONDS).check()
                 if options is not None:
                     with contextlib.suppress(OSError):
-                        return "POSSIBLE" if jail.get(f"{top}/out/result") == canaries.facts["song"].encode() else "its own"
+                        return (
+                            "POSSIBLE"
+                            if jail.get(f"{top}/out/result") == canaries.facts["song"].encode()
+                            else "its own"
+                        )
                     return "refused"
             with open(f"{top}/out/result") as file:  # as a host does that trusts what it finds
                 return "POSSIBLE" if file.read() == canaries.facts["song"] else "its own"
@@ -117,7 +121,6 @@ def _forged(options: Options, canaries: Canaries) -> str:
             said = outcome_of(jail.run(program(FORGE), timeout=SECONDS))
             assert jail.run(["sh", "-c", "exit 3"], timeout=SECONDS).returncode == 3
         return said
-
 
     ends = os.pipe()
     try:
