@@ -22,7 +22,8 @@ C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test test-escape lint bench docs format test-asan fuzz fuzz-corpus clean apt apt-lint apt-bench apt-fuzz need need-lint need-bench need-fuzz
+.PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
+.PHONY: apt apt-lint apt-bench apt-fuzz apt-vm need need-lint need-bench need-fuzz need-vm
 
 help:
 	@cat <<-'END'
@@ -35,7 +36,9 @@ help:
 	make test-escape  the attack suite, with a line for each attack
 	make test-asan  the native tests under AddressSanitizer and UBSan
 	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
-	make apt        install what a machine needs (Debian; also apt-lint, apt-bench, apt-fuzz)
+	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
+	make test-vm-core  the part of that which .ci/run has time for
+	make apt        install what a machine needs (Debian; also apt-lint, apt-bench, apt-fuzz, apt-vm)
 	make clean      remove what the targets above made
 	END
 
@@ -45,6 +48,9 @@ APT := gcc libc6-dev python3-dev python3-venv uidmap libseccomp2
 APT_LINT := clang-format
 APT_BENCH := bubblewrap crun
 APT_FUZZ := clang llvm libclang-rt-dev
+# qemu-system-common, which comes with QEMU, has Debian 12's virtiofsd. systemd and dbus are for the guests only:
+# nothing starts them here, where neither is PID 1 of a container.
+APT_VM := qemu-system-x86 busybox-static e2fsprogs systemd dbus uidmap
 
 # $(call apt-install,packages): as root install, as anybody else say what root has to do, and stop.
 define apt-install
@@ -65,6 +71,8 @@ apt-bench:
 	@$(call apt-install,$(APT_BENCH))
 apt-fuzz:
 	@$(call apt-install,$(APT_FUZZ))
+apt-vm:
+	@$(call apt-install,$(APT_VM))
 
 # The need-* targets look, and call apt only when something is missing. What they look for is the thing itself, not
 # a package: a compiler or a Python from elsewhere is as good.
@@ -81,6 +89,10 @@ need:
 	have 2>/dev/null || $(MAKE) --no-print-directory apt
 need-lint: need
 	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
+need-vm: need
+	@for name in qemu-system-x86_64 busybox mke2fs dbus-daemon systemd-run; do
+	    command -v $$name >/dev/null || { $(MAKE) --no-print-directory apt-vm; break; }
+	done
 need-bench: need
 	@command -v bwrap >/dev/null && command -v crun >/dev/null || $(MAKE) --no-print-directory apt-bench
 need-fuzz: need
@@ -116,8 +128,8 @@ demo: $(VENV)/.stamp-install
 # themselves a second time as an ordinary user. --one-file-system: should a failed test leave a mount behind,
 # removing the directory must not reach through it.
 PYTEST_ARGS ?=
-test: $(VENV)/.stamp-build
-	@umask 022
+define installed-suite
+	umask 022
 	work=$$(mktemp -d /var/tmp/jailkit-test.XXXXXX)
 	trap 'rm -rf --one-file-system "$$work"' EXIT
 	chmod a+rx "$$work"
@@ -130,8 +142,35 @@ test: $(VENV)/.stamp-build
 	cd "$$work/suite"
 	$(BOUND) 600 "$$work/venv/bin/python" -m pip install --quiet --group test "$$work"/dist/*.whl
 	chmod -R a+rX "$$work"
-	export JAILKIT_SOURCE="$$work/source" HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
+	export JAILKIT_SOURCE="$$work/source"
+endef
+
+test: $(VENV)/.stamp-build
+	@$(installed-suite)
+	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
 	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
+
+# The same, in guests: of each kernel of VM_KERNELS and for each caller of VM_WHO (python -m tests.vm --help). Left out are
+# what runs the suite once more as a user without a delegated group, the longest, which emulation makes an hour of, and
+# the demo, whose verdicts come from limits of two seconds that are right for the machines of its readers.
+VM_KERNELS ?= release newest
+VM_WHO ?= root user
+VM_TESTS ?= tests/kernel --ignore=tests/kernel/test_as_user.py --ignore=tests/kernel/test_demo.py \
+    --deselect=tests/kernel/test_concurrency.py::test_1600_launches_from_8_threads
+VM_SECONDS ?= 14000
+test-vm: $(VENV)/.stamp-build | need-vm
+	@$(installed-suite)
+	# Compiled here, where that is quick; the guests see it.
+	"$$work/venv/bin/pytest" -q --collect-only -p no:cacheprovider $(VM_TESTS) >"$$work/collect.log" || { cat "$$work/collect.log"; exit 1; }
+	$(BOUND) $(VM_SECONDS) "$$work/venv/bin/python" -m tests.vm suite --kernels '$(VM_KERNELS)' --who '$(VM_WHO)' --show "$$work" -- \
+	    "$$work/venv/bin/python" -m pytest -p no:cacheprovider -o faulthandler_timeout=1000 $(VM_TESTS) $(PYTEST_ARGS)
+
+# What differs between hosts most, on one kernel, both ways: it ends in ten minutes under emulation.
+VM_CORE = $(wildcard tests/kernel/test_cgroup*.py) $(addprefix tests/kernel/,test_limits.py test_run.py test_scope.py test_users.py)
+test-vm-core: VM_TESTS = $(VM_CORE)
+test-vm-core: VM_KERNELS = release
+test-vm-core: VM_SECONDS = 1100
+test-vm-core: test-vm
 
 # --- quality -----------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ html_theme = "furo"
 html_title = f"jailkit {release}"
 
 # What `:skipif:` of an example may ask: whether this caller can lend a jail the rights of a directory's owner. Not so
-# for root on a file system without idmapped mounts, such as the overlay that is the root of a container.
+# for root on a file system without idmapped mounts, such as the overlay that is the root of a container. And whether
+# control groups can be made, which somebody has to delegate to an ordinary user.
 doctest_global_setup = """
 import jailkit
 try:
@@ -29,6 +30,7 @@ try:
     idmapped = True
 except jailkit.UnsupportedError:
     idmapped = False
+cgroups = any(item.name == "limit: memory" and item.state == "enforced" for item in jailkit.Jail().isolation)
 """
 
 myst_heading_anchors = 3

@@ -14,6 +14,7 @@ import attrs
 
 from jailkit._errors import UnsupportedError
 from jailkit._janitor import PREFIX, look_after
+from jailkit._scope import transient_scope
 from jailkit.plan import Cgroups
 
 __all__ = ["find_cgroups"]
@@ -73,6 +74,10 @@ def _found(uid: int, named: str | None) -> tuple[Cgroups | None, str]:
     if legacy:
         return _find_legacy(legacy, named)
     return None, "no cgroup file system is mounted"
+
+
+# A scope belongs to the process that asked for it, and ends with that.
+os.register_at_fork(after_in_child=_found.cache_clear)
 
 
 def _trees() -> list[_Tree]:
@@ -215,7 +220,11 @@ def _files_of_a_group(directory: str) -> frozenset[str]:
 def _ask_systemd(uid: int) -> tuple[Cgroups | None, str]:
     if not _has_systemd():
         return None, "systemd does not run here"
-    return None, f"a scope of systemd's for uid {uid}: not in this version"
+    try:
+        directory = transient_scope(user=uid != 0)
+    except UnsupportedError as error:
+        return None, f"a scope of systemd's: {error.missing} ({error.remedy})"
+    return _try_unified(directory, "systemd", may_enable=True)
 
 
 # --- version 1 --------------------------------------------------------------------------------------------------------

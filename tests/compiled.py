@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 
+from tests.patience import patient
+
 __all__ = ["compile_shared", "compile_static"]
 
 
@@ -13,7 +15,7 @@ def compile_static(source: str, folder: str, name: str = "program") -> str:
     path = os.path.join(folder, name)
     compiler = os.environ.get("CC", "cc").split()
     subprocess.run(
-        [*compiler, "-static", "-O1", "-xc", "-", "-o", path], input=source.encode(), timeout=120, check=True
+        [*compiler, "-static", "-O1", "-xc", "-", "-o", path], input=source.encode(), timeout=patient(120), check=True
     )
     return path
 

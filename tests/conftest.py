@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))  # --import-mode=importlib does not: this is where "tests" is found
 
-from tests import facts, leaks  # noqa: E402 - the line above makes it possible
+from tests import facts, leaks, patience  # noqa: E402 - the line above makes it possible
 
 WATCHED = (HERE / "kernel", HERE / "native", HERE / "escape")
 MUST_WORK = os.environ.get("JAILKIT_MUST_WORK") == "1"
@@ -58,9 +58,13 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for the other kind of caller; a word that nobody defined is an error, and not a skip."""
+    """Leave out what is for the other caller; an undefined word is an error, and not a skip. Stretch the deadlines."""
     others: list[pytest.Item] = []
     for item in items:
+        # Of all marks of an item the first counts: this one is put before its own.
+        mark = item.get_closest_marker("timeout")
+        seconds = mark.args[0] if mark else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(patience.patient(seconds)), append=False)
         words = [word for mark in item.iter_markers("requires") for word in mark.args]
         if unknown := set(words) - facts.ALL:
             raise pytest.UsageError(f"{item.nodeid}: unknown requirement {sorted(unknown)}; known: {sorted(facts.ALL)}")
@@ -88,10 +92,10 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     _first_jail()
-    before, kept = leaks.snapshot(), leaks.children()
+    before = leaks.snapshot()
     yield
     left = leaks.left_since(before)
-    leaks.end_processes(left, keep=kept)
+    leaks.end_processes(left)
     if lost := leaks.lost_since(before):
         pytest.fail(f"closed, and not by who opened it: {lost}", pytrace=False)
     if left:

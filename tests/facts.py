@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
+from tests.patience import patient
 
 __all__ = ["ALL", "PYTHON", "ROLES", "holds", "meaning"]
 
@@ -32,7 +33,7 @@ def _user() -> bool:
 
 def _userns() -> bool:
     """An ordinary process may make user namespaces, with all the others in them (unshare(1))."""
-    done = subprocess.run(["unshare", "-Urmpfiun", "true"], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(["unshare", "-Urmpfiun", "true"], capture_output=True, timeout=patient(30), check=False)
     return done.returncode == 0
 
 
@@ -42,16 +43,18 @@ def _cc() -> bool:
         program = os.path.join(folder, "try")
         done = subprocess.run(
             [*os.environ.get("CC", "cc").split(), "-static", "-xc", "-", "-o", program],
-            input=b"int main(void) { return 42; }", capture_output=True, timeout=60, check=False,
+            input=b"int main(void) { return 42; }", capture_output=True, timeout=patient(60), check=False,
         )  # fmt: skip
-        return done.returncode == 0 and subprocess.run([program], timeout=30, check=False).returncode == 42
+        return done.returncode == 0 and subprocess.run([program], timeout=patient(30), check=False).returncode == 42
 
 
 def _python() -> bool:
     """There is a /usr/bin/python3 with ctypes, for programs inside jails."""
     if not os.access(PYTHON, os.X_OK):
         return False
-    done = subprocess.run([PYTHON, "-I", "-S", "-c", "import ctypes"], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [PYTHON, "-I", "-S", "-c", "import ctypes"], capture_output=True, timeout=patient(30), check=False
+    )
     return done.returncode == 0
 
 
@@ -91,7 +94,9 @@ def _newuidmap() -> bool:
     """The set-id programs newuidmap(1) and newgidmap(1) are installed (Debian: uidmap)."""
     found = [shutil.which(name) for name in ("newuidmap", "newgidmap")]
     # Without arguments they print their usage: that is as far as they go without a range of ids.
-    return all(name and subprocess.run([name], capture_output=True, timeout=30, check=False).stderr for name in found)
+    return all(
+        name and subprocess.run([name], capture_output=True, timeout=patient(30), check=False).stderr for name in found
+    )
 
 
 def _ipv6() -> bool:
@@ -169,14 +174,25 @@ def _java() -> bool:
     return os.access("/usr/bin/javac", os.X_OK)
 
 
+def _vm() -> bool:
+    """The suite runs in a virtual machine of the test bed (make test-vm), where it may do what a host would mind."""
+    return "JAILKIT_VM_CGROUP" in os.environ
+
+
+def _systemd() -> bool:
+    """Systemd and dbus-daemon are installed, though not necessarily running (Debian: systemd and dbus)."""
+    return os.path.exists("/lib/systemd/systemd") and shutil.which("dbus-daemon") is not None
+
+
 _FACTS: dict[str, Callable[[], bool]] = {
     "root": _root, "user": _user, "userns": _userns, "cc": _cc, "python": _python, "idmap": _idmap,
     "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
-    "landlock6": _landlock6, "uplink": _uplink, "git": _git, "make": _make, "node": _node, "java": _java,
+    "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
+    "systemd": _systemd, "uplink": _uplink,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
-ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2"})
+ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})
 """Who runs the suite, and what he was given. It runs in several ways: a test for another is left out, no skip."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from jailkit import Bind, Jail
 from tests.facts import PYTHON
+from tests.patience import patient
 
 __all__ = [
     "NAMESPACES",
@@ -78,7 +79,7 @@ def program(code: str, *arguments: str) -> list[str]:
 
 def inside(jail: Jail, code: str, *arguments: str, **options: Any) -> Any:
     """Run some lines of Python in a jail and return what they `say`."""
-    result = jail.run(program(code, *arguments), **{"timeout": 60, **options})
+    result = jail.run(program(code, *arguments), **{"timeout": patient(60), **options})
     assert result.ok, (str(result), result.stderr.decode(errors="replace"))
     return json.loads(result.stdout)
 
@@ -86,7 +87,7 @@ def inside(jail: Jail, code: str, *arguments: str, **options: Any) -> Any:
 def outside(code: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Any:
     """Run the same lines on the host."""
     done = subprocess.run(
-        [*prefix, *program(code, *arguments)], capture_output=True, timeout=60, check=False, **options
+        [*prefix, *program(code, *arguments)], capture_output=True, timeout=patient(60), check=False, **options
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return json.loads(done.stdout)

@@ -6,10 +6,13 @@ import contextlib
 import ctypes
 import gc
 import os
+import re
 import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+
+from tests.patience import patient
 
 __all__ = [
     "Thing",
@@ -26,7 +29,7 @@ __all__ = [
 Thing = tuple[str, str]
 """A kind of thing and what tells it from others of its kind."""
 
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = patient(10)
 """Bound, not a duration: what is gone is seen to be gone at once."""
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -80,9 +83,14 @@ def _mounts() -> Iterator[Thing]:
 
 
 def _cgroups() -> Iterator[Thing]:
+    # Others make and remove control groups all the time, other users of jailkit among them: only ours tell something,
+    # and those of a host program that is gone.
+    ours = {os.getpid(), *descendants()}
     for top, names, _ in os.walk("/sys/fs/cgroup"):
-        # Others make and remove control groups all the time: only ours tell something.
-        yield from (("control group", os.path.join(top, name)) for name in names if "jailkit" in name)
+        for name in names:
+            made = re.match(r"jailkit-(?:[a-z]+-)?(\d+)", name)
+            if made and (int(made[1]) in ours or not os.path.exists(f"/proc/{made[1]}")):
+                yield "control group", os.path.join(top, name)
 
 
 def _files() -> Iterator[Thing]:
@@ -102,6 +110,13 @@ def snapshot() -> set[Thing]:
     things = {("process", f"{pid} {what.split(' ', 1)[1]}") for pid, what in descendants().items()}
     things |= {("thread", name) for name in os.listdir("/proc/self/task")}
     return things.union(_descriptors(), _mounts(), _cgroups(), _files())
+
+
+def _is_janitor(pid: int) -> bool:
+    """Whether it looks after the control groups of this process, and lives as long."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return f"JAILKIT_GROUPS=jailkit-{os.getpid()}-".encode() in file.read()
+    return False
 
 
 def _bury_janitors() -> None:
@@ -133,16 +148,15 @@ def lost_since(before: set[Thing]) -> list[str]:
     return lost
 
 
-def end_processes(things: Iterable[Thing], *, keep: Iterable[int] = ()) -> None:
-    """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean.
-
-    Children of `keep` were there before the test.
-    """
-    for kind, what in things:
-        if kind == "process":
-            with contextlib.suppress(OSError):
-                os.kill(int(what.split()[0]), signal.SIGKILL)
-    reap(keep=keep)
+def end_processes(things: Iterable[Thing]) -> None:
+    """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean."""
+    processes = [int(what.split()[0]) for kind, what in things if kind == "process"]
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    if processes:
+        # What a fixture of several tests holds is alive and was there before: nobody waits for it.
+        reap(keep={pid for pid, what in children().items() if pid not in processes and not what.startswith("Z")})
 
 
 def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[int, str]:
@@ -158,7 +172,7 @@ def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[i
             if pid not in kept and what.startswith("Z"):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-        left = {pid: what for pid, what in children().items() if pid not in kept}
+        left = {pid: what for pid, what in children().items() if pid not in kept and not _is_janitor(pid)}
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.01)

@@ -232,6 +232,7 @@ DEVICES_BY_NAME = (
         if outcome == "POSSIBLE":
             with open("/proc/self/uid_map", "w") as file:
                 file.write(f"0 {uid} 1")
+            os.umask(0)
             for name in ("lower", "upper", "work", "top"):
                 os.makedirs(f"/tmp/ov-{os.getpid()}/{name}")
             base = f"/tmp/ov-{os.getpid()}/".encode()

@@ -26,7 +26,7 @@ NAMESPACED = tuple(
     )
     for name, text in (
         ("net/ipv4/ip_default_ttl", "77"), ("net/ipv4/ping_group_range", "0 1"), ("kernel/shmmax", "1"),
-        ("kernel/msgmax", "1"), ("user/max_user_namespaces", "9"), ("fs/mqueue/msg_max", "9"), ("kernel/hostname", "pwned"),
+        ("kernel/msgmax", "1"), ("user/max_user_namespaces", "9"), ("fs/mqueue/msg_max", "9"),
     )
 )  # fmt: skip
 SWITCHES = (

@@ -12,15 +12,16 @@ import pytest
 
 import jailkit
 from tests.inside import public_directory
+from tests.patience import patient
 
 TESTS = Path(__file__).parents[1]
 USER = 65534
 
-pytestmark = [pytest.mark.requires("root", "userns", "cc", "python"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.requires("root", "userns", "cc", "python"), pytest.mark.timeout(950)]
 
 
 def as_user(
-    home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 380
+    home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 900
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as an ordinary user who has a home and nothing else."""
     os.chown(home, USER, USER)
@@ -31,11 +32,21 @@ def as_user(
         "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
-        **{name: os.environ[name] for name in ("JAILKIT_MUST_WORK", "CI", "CC", "PYTHONPATH") if name in os.environ},
+        **{
+            name: os.environ[name]
+            for name in ("JAILKIT_MUST_WORK", "JAILKIT_TEST_SLOWNESS", "CI", "CC", "PYTHONPATH")
+            if name in os.environ
+        },
     }
     drop = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all")
     return subprocess.run(
-        [*prefix, *drop, *command], env=env, cwd=home, capture_output=True, text=True, timeout=bound, check=False
+        [*prefix, *drop, *command],
+        env=env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=patient(bound),
+        check=False,
     )
 
 
@@ -119,7 +130,7 @@ def test_root_of_a_container_can_make_jails() -> None:
         ["unshare", "-Urm", sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
         cwd="/",
     )

@@ -21,7 +21,8 @@ BURNERS = {
     "in children": BURN + "import os\nfor _ in range(3):\n    if os.fork() == 0:\n        burn()\ntime.sleep(1000)",
     "in orphaned grandchildren": BURN
     + "import os\nfor _ in range(3):\n"
-    + "    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            burn()\n        os._exit(0)\n"
+    + "    if os.fork() == 0:\n        os.setsid()\n"
+    + "        if os.fork() == 0:\n            burn()\n        os._exit(0)\n"
     + "time.sleep(1000)",
     "in children that come and go": BURN
     + "import os\nwhile True:\n    if os.fork() == 0:\n        end = time.process_time() + 0.1\n"

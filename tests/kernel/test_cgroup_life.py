@@ -86,6 +86,7 @@ def test_a_group_goes_with_a_host_program_that_is_killed() -> None:
         "p = jail.popen(['sleep', '1000'], limits=jailkit.Limits(memory=32 << 20))\n"
         "print(os.getpid(), flush=True); time.sleep(1000)"
     )
+    before = leaks.children()
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as host:
         assert host.stdout is not None
         pid = int(host.stdout.readline())
@@ -93,6 +94,7 @@ def test_a_group_goes_with_a_host_program_that_is_killed() -> None:
         assert [thing for thing in groups() if mine in thing[1]]
         host.kill()
     assert eventually(lambda: not [thing for thing in groups() if mine in thing[1]])
+    leaks.reap(keep=before)
 
 
 def test_limits_change_while_a_program_runs() -> None:
@@ -170,6 +172,7 @@ def test_a_paused_jail_can_be_closed() -> None:
     jail.pause()
     jail.close()
     assert sleeper.result().reason is ExitReason.KILLED
+    sleeper.close()
 
 
 def test_a_live_jail_says_what_it_uses() -> None:
@@ -288,5 +291,7 @@ def test_a_group_can_be_named() -> None:
         assert not [entry for entry in os.scandir(parent) if entry.is_dir()]
     finally:
         os.rmdir(parent)
-    with pytest.raises(jailkit.UnsupportedError, match="named"):
+    with pytest.raises(jailkit.LaunchError, match="is gone"):
         Jail(cgroup=parent.removeprefix(top)).start()
+    with pytest.raises(jailkit.UnsupportedError, match="not-there"):
+        Jail(cgroup=f"{parent.removeprefix(top)}/not-there").start()

@@ -145,8 +145,13 @@ def test_the_memory_of_one_jail_is_not_that_of_another() -> None:
         holder.stdout.readline()
         taken = program("kept = [b'x' * (1 << 20) for _ in range(64)]; print('POSSIBLE')")
         assert other.run(taken).stdout == b"POSSIBLE\n"
-        assert full.run(taken).reason is ExitReason.MEMORY
-        holder.kill()
+        # The kernel chooses one of two that are equally large: exactly that one is told so.
+        reasons = {full.run(taken).reason}
+        if holder.poll() is None:
+            holder.kill()
+        reasons.add(holder.result().reason)
+        assert ExitReason.MEMORY in reasons
+        assert len(reasons) == 2
 
 
 @pytest.mark.parametrize("turn", range(4))

@@ -17,11 +17,12 @@ import pytest
 
 import jailkit
 from tests.leaks import children, reap
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns")
 
 COMMAND = [sys.executable, "-m", "jailkit"]
-BOUND = 30
+BOUND = patient(30)
 
 
 def jailkit_(*words: str, **keywords: Any) -> subprocess.CompletedProcess[bytes]:

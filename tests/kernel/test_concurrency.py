@@ -13,6 +13,7 @@ import pytest
 import jailkit
 from jailkit import Jail
 from tests import leaks
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns")
 
@@ -30,7 +31,7 @@ def in_threads(count: int, work: Callable[[int], None], bound: float) -> None:
     threads = [threading.Thread(target=guarded, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + bound
+    deadline = time.monotonic() + patient(bound)
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     assert not [thread for thread in threads if thread.is_alive()], "deadlock"
@@ -114,7 +115,7 @@ def test_signals_with_a_handler_do_not_disturb() -> None:
             for _ in range(30):
                 assert jail.run(["sh", "-c", "cat; exit 7"], input=b"x" * 100_000).returncode == 7
                 with jail.popen(["cat"], stdin=jailkit.PIPE) as process:
-                    assert process.communicate(b"y" * 100_000, timeout=30) == (b"y" * 100_000, b"")
+                    assert process.communicate(b"y" * 100_000, timeout=patient(30)) == (b"y" * 100_000, b"")
             jail.put(b"z" * 1_000_000, "/tmp/file")
             assert jail.get("/tmp/file") == b"z" * 1_000_000
         for _ in range(10):

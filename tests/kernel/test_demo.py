@@ -17,6 +17,7 @@ import pytest
 
 import jailkit
 from tests import facts
+from tests.patience import patient
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SUBMISSIONS = EXAMPLES / "submissions"
@@ -62,7 +63,11 @@ GUARDED = sorted(
 def demo(*args: str) -> subprocess.CompletedProcess[str]:
     """Run the demo as a reader would."""
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / "demo.py"), *args], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, str(EXAMPLES / "demo.py"), *args],
+        capture_output=True,
+        text=True,
+        timeout=patient(200),
+        check=False,
     )
 
 
@@ -226,7 +231,7 @@ def test_an_attack_succeeds_without_a_jail(program: str, monkeypatch: pytest.Mon
     with importlib.import_module("canary").Canary() as canary:
         done = subprocess.run(
             [sys.executable, str(SUBMISSIONS / program)],
-            env=canary.env, capture_output=True, text=True, timeout=30, check=True,
+            env=canary.env, capture_output=True, text=True, timeout=patient(30), check=True,
         )  # fmt: skip
     assert done.stdout.startswith("ESCAPED: ")
 
@@ -239,10 +244,10 @@ def test_a_guard_refuses_when_the_demo_did_not_start_the_program(program: str) -
     with jailkit.Jail(limits=limits) as jail:
         if program.endswith(".c"):
             jail.put(source.encode(), "/tmp/main.c")
-            jail.run(["gcc", "-pthread", "-o", "/tmp/main", "/tmp/main.c"], timeout=30).check()
+            jail.run(["gcc", "-pthread", "-o", "/tmp/main", "/tmp/main.c"], timeout=patient(30)).check()
             argv = ["/tmp/main"]
         else:
             argv = ["python3", "-c", source]
-        result = jail.run(argv, timeout=5)
+        result = jail.run(argv, timeout=patient(5))
     assert (result.reason, result.returncode) == (jailkit.ExitReason.EXITED, 2)
     assert b"refused:" in result.stderr

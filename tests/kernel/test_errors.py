@@ -13,6 +13,7 @@ import pytest
 import jailkit
 from jailkit import Bind, Jail, Level, Limits, MiB, User
 from tests.inside import small_root
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns")
 
@@ -154,7 +155,9 @@ def test_a_jail_that_was_killed_from_outside() -> None:
     with Jail() as jail:
         process = jail.popen(["sleep", "3600"])
         results: list[object] = []
-        thread = threading.Thread(target=lambda: results.append(jail.run(["sleep", "3600"], timeout=50).reason))
+        thread = threading.Thread(
+            target=lambda: results.append(jail.run(["sleep", "3600"], timeout=patient(50)).reason)
+        )
         thread.start()
         while len(jail.run(["sh", "-c", "grep -l sleep /proc/[0-9]*/comm"]).stdout.split()) < 2:
             pass
@@ -166,7 +169,7 @@ def test_a_jail_that_was_killed_from_outside() -> None:
         # For a moment a request may still find somebody to die with.
         with pytest.raises(jailkit.ClosedError):  # noqa: PT012
             while True:
-                assert jail.run(["true"], timeout=30).reason is jailkit.ExitReason.LOST
+                assert jail.run(["true"], timeout=patient(30)).reason is jailkit.ExitReason.LOST
         with pytest.raises(jailkit.ClosedError):
             jail.get("/tmp/x")
         process.close()
@@ -178,7 +181,7 @@ def test_closing_while_others_run() -> None:
 
     def work(jail: Jail) -> None:
         try:
-            outcomes.append(jail.run(["sleep", "3600"], timeout=50).reason.name)
+            outcomes.append(jail.run(["sleep", "3600"], timeout=patient(50)).reason.name)
         except jailkit.ClosedError:
             outcomes.append("closed")
 

@@ -12,6 +12,7 @@ from jailkit import Bind, File, Jail, Level, Symlink, Tmpfs
 from jailkit.spec import Mount
 from tests.compiled import compile_static
 from tests.inside import as_namespace_root, fingerprint, host_program, inside, outside, small_root
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns", "python")
 
@@ -303,7 +304,7 @@ def test_what_is_mounted_below_a_read_only_bind_is_read_only(public: str) -> Non
     print(subprocess.run(["sh", "-c", write, "sh", sys.argv[1]], capture_output=True, text=True).stdout)
     """
     with host_program(code, public, prefix=("unshare", "-Urm") if os.getuid() else ("unshare", "-m")) as host:
-        out, err = host.communicate(timeout=60)
+        out, err = host.communicate(timeout=patient(60))
     assert err == ""
     assert out.split() == [
         "nothing",

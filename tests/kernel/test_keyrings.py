@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.patience import patient
+
 # Numbers of add_key(2) and keyctl(2).
 CALLS = {"x86_64": (248, 250), "aarch64": (217, 219)}
 SEARCH = """
@@ -35,6 +37,8 @@ def test_the_callers_session_keyring_is_out_of_reach() -> None:
     """The caller finds its key before and after; the same program in a jail does not, at any level."""
     add_key, keyctl = CALLS[os.uname().machine]
     code = CALLER.format(add_key=add_key, keyctl=keyctl, search=SEARCH.format(keyctl=keyctl))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=patient(60), check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["found", "not found", "not found", "not found", "found"]

@@ -9,6 +9,7 @@ import pytest
 
 from jailkit import ExitReason, Jail, KiB, Level, Limits, MiB
 from tests.inside import inside
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns", "python")
 
@@ -119,7 +120,7 @@ def test_processor_time_ends_a_program() -> None:
     """With reason CPU_TIME, whether it catches the signal or not; a sleeper uses none."""
     with Jail(limits=Limits(cpu_seconds=1)) as jail:
         for trap in ("", "trap '' XCPU; "):
-            result = jail.run(["sh", "-c", f"{trap}while :; do :; done"], timeout=50)
+            result = jail.run(["sh", "-c", f"{trap}while :; do :; done"], timeout=patient(50))
             assert result.reason is ExitReason.CPU_TIME
             assert result.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
             assert 0.9 <= result.usage.cpu < 10

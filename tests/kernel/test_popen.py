@@ -15,10 +15,11 @@ import pytest
 import jailkit
 from jailkit import ExitReason, Jail, KiB, Limits
 from tests import leaks
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns")
 
-BOUND = 30.0
+BOUND = patient(30)
 
 
 def test_a_conversation(sandbox: Jail) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 import jailkit
 from jailkit import ExitReason, Jail, KiB, Limits, MiB
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns")
 
-PROMPT = 20.0
+PROMPT = patient(20)
 """Seconds that stand for "at once" on a machine that others use too; what is waited for in vain takes far longer."""
 
 
@@ -65,22 +66,22 @@ def test_check(run: Any) -> None:
 def test_input_comes_back(run: Any, size: int) -> None:
     """Any amount, while the program writes at the same time."""
     data = os.urandom(size)
-    assert run(["cat"], input=data, timeout=50).stdout == data
+    assert run(["cat"], input=data, timeout=patient(50)).stdout == data
 
 
 @both_ways
 def test_input_that_nobody_reads(run: Any) -> None:
     """A program that ends, or closes its stdin, without reading is no error and no hang."""
     data = b"x" * MiB
-    assert run(["true"], input=data, timeout=50).ok
-    assert run(["sh", "-c", "exec <&-; echo done"], input=data, timeout=50).stdout == b"done\n"
-    assert run(["sh", "-c", "sleep 0.3; head -c 1"], input=data, timeout=50).stdout == b"x"
+    assert run(["true"], input=data, timeout=patient(50)).ok
+    assert run(["sh", "-c", "exec <&-; echo done"], input=data, timeout=patient(50)).stdout == b"done\n"
+    assert run(["sh", "-c", "sleep 0.3; head -c 1"], input=data, timeout=patient(50)).stdout == b"x"
 
 
 @both_ways
 def test_without_input_there_is_none(run: Any) -> None:
     """Stdin is empty, not the terminal or the pipe of the host program."""
-    assert run(["cat"], timeout=50).stdout == b""
+    assert run(["cat"], timeout=patient(50)).stdout == b""
 
 
 @both_ways
@@ -120,8 +121,8 @@ def test_the_timeout_of_a_limit_is_the_same() -> None:
     """`Limits.wall_seconds` of the jail, of the run, and `timeout` over both."""
     with Jail(limits=Limits(wall_seconds=0.3)) as jail:
         assert jail.run(["sleep", "3600"]).reason is ExitReason.WALL_TIME
-        assert jail.run(["sleep", "0.6"], timeout=50).ok
-        assert jail.run(["sleep", "0.6"], limits=Limits(wall_seconds=50)).ok
+        assert jail.run(["sleep", "0.6"], timeout=patient(50)).ok
+        assert jail.run(["sleep", "0.6"], limits=Limits(wall_seconds=patient(50))).ok
 
 
 @both_ways
@@ -140,7 +141,7 @@ def test_an_output_flood_ends(run: Any, stream: str) -> None:
     script = f"echo first >&{stream}; yes 0123456789 >&{stream}"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
-    result = run(["sh", "-c", script], limits=Limits(output=256 * KiB), timeout=50)
+    result = run(["sh", "-c", script], limits=Limits(output=256 * KiB), timeout=patient(50))
     assert time.monotonic() - began < PROMPT
     assert (result.reason, result.truncated) == (ExitReason.OUTPUT, True)
     text = result.stdout if stream == "1" else result.stderr
@@ -154,7 +155,7 @@ def test_the_bound_of_the_output_is_exact() -> None:
     with Jail(limits=Limits(output=1000)) as jail:
         result = jail.run(["sh", "-c", "head -c 1000 /dev/zero"])
         assert (result.reason, len(result.stdout), result.truncated) == (ExitReason.EXITED, 1000, False)
-        result = jail.run(["sh", "-c", "head -c 600 /dev/zero; head -c 401 /dev/zero >&2"], timeout=50)
+        result = jail.run(["sh", "-c", "head -c 600 /dev/zero; head -c 401 /dev/zero >&2"], timeout=patient(50))
         # It may have ended by itself before the host saw that it was over the bound.
         assert result.truncated
         assert result.reason in (ExitReason.OUTPUT, ExitReason.EXITED)

@@ -296,12 +296,21 @@ def only_cgroup_file_systems_are_written() -> None:
         syscalls.cgroup_write(9999, "cgroup.procs", "0")
 
 
+def run_child(name: str) -> subprocess.CompletedProcess[str]:
+    """Run this file as the program of a child."""
+    from tests.patience import patient  # not above: the program finds no `tests`
+
+    return subprocess.run(
+        [sys.executable, __file__, name], capture_output=True, text=True, timeout=patient(30), check=False
+    )
+
+
 @EACH
 @pytest.mark.parametrize("name", list(CHILDREN))
 def test_in_a_child(name: str) -> None:
     """Each function above holds, and leaves this process where it was."""
     before = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "mnt", "uts", "cgroup")], os.stat("/tmp").st_dev
-    done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, timeout=30, check=False)
+    done = run_child(name)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
     after = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "mnt", "uts", "cgroup")], os.stat("/tmp").st_dev
     assert before == after
@@ -310,7 +319,7 @@ def test_in_a_child(name: str) -> None:
 @EACH
 def test_a_child_that_fails_is_seen() -> None:
     """The test above can fail: a function that is not there is an error of the child."""
-    done = subprocess.run([sys.executable, __file__, "none"], capture_output=True, text=True, timeout=30, check=False)
+    done = run_child("none")
     assert done.returncode != 0
     assert "KeyError" in done.stderr
 

@@ -13,6 +13,7 @@ import pytest
 import jailkit
 from jailkit import Bind, Jail, Limits, MiB
 from tests.inside import inside
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns", "python")
 
@@ -133,12 +134,12 @@ def test_the_program_of_the_host_cannot_be_executed(jail: Jail, path: str) -> No
     """A jailed program that is a copy of jailkit-init would have its memory and its file at hand."""
     inside(jail, MAKE)
     with pytest.raises(jailkit.LaunchError):
-        jail.run([path], timeout=30)
+        jail.run([path], timeout=patient(30))
     script = "#!/proc/self/exe\n"
     jail.put(script.encode(), "/tmp/script", mode=0o755)
     with contextlib.suppress(jailkit.LaunchError):
         # The kernel runs the interpreter that a script names itself: what then runs must not be jailkit-init.
-        result = jail.run(["/tmp/script"], timeout=30)
+        result = jail.run(["/tmp/script"], timeout=patient(30))
         assert result.returncode != 2, "jailkit-init ran, and said how it is used"
 
 

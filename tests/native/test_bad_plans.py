@@ -17,12 +17,13 @@ from jailkit import Jail, JailSpec, _native
 from jailkit._launch import blueprint
 from jailkit.plan import prepare
 from jailkit.spec import Command
+from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(180)]
 
 BOUNDED = settings(max_examples=60)
 HEADER = struct.Struct("<IIII")
-SOON = 20.0
+SOON = patient(20)
 
 
 def hear_all(plan: bytes) -> _native.Report | None:

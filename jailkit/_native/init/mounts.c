@@ -3,8 +3,11 @@
 
 #define DETACHED (MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
+/* A copy of a shared mount is its peer (mount_namespaces(7)): what a jail mounts on it would show up on the host,
+ * and a root that is one is refused by pivot_root(2). systemd makes every mount shared. So whatever a plan sets the
+ * attributes of, which is each tree that it copies, becomes the jail's alone. */
 int step_setattr(struct jail *j, const long *arg) {
-    struct mount_attr attr = {.attr_set = (uint64_t)arg[3], .attr_clr = (uint64_t)arg[4]};
+    struct mount_attr attr = {.attr_set = (uint64_t)arg[3], .attr_clr = (uint64_t)arg[4], .propagation = MS_PRIVATE};
     if (arg[1] >= 0)
         attr.userns_fd = (uint64_t)arg[1];
     return (int)SYS(mount_setattr, arg[0], "", AT_EMPTY_PATH | arg[2], &attr, sizeof attr);
