@@ -227,12 +227,12 @@ DEVICES_BY_NAME = (
         id="ATK-17", name="overlay in a user namespace of its own", refused=everywhere("EPERM|ENOSPC"),
         code="""
         import shutil
-        uid = os.getuid()
+        ids = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
         outcome = call("unshare", 0x10020000)
         if outcome == "POSSIBLE":
-            with open("/proc/self/uid_map", "w") as file:
-                file.write(f"0 {uid} 1")
-            os.umask(0)
+            for name, text in ids.items():
+                with open("/proc/self/" + name, "w") as file:
+                    file.write(text)
             for name in ("lower", "upper", "work", "top"):
                 os.makedirs(f"/tmp/ov-{os.getpid()}/{name}")
             base = f"/tmp/ov-{os.getpid()}/".encode()

@@ -13,6 +13,7 @@ import pytest
 from tests.escape.attack import LEDGER, Row
 from tests.inside import public_directory
 from tests.kernel.test_as_user import USER, as_user
+from tests.patience import patient
 
 TESTS = Path(__file__).parents[1]
 
@@ -25,7 +26,7 @@ def test_the_attacks_as_an_ordinary_user() -> None:
         rows = f"{home}/rows.json"
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rsfE", "--escape-json", rows]
         place = ["--rootdir", str(TESTS.parent), "-c", str(TESTS.parent / "pyproject.toml"), str(TESTS / "escape")]
-        done = as_user(home, *command, *place, bound=580)
+        done = as_user(home, *command, *place, bound=patient(580))
         if Path(rows).exists():
             found = json.loads(Path(rows).read_text())
             assert found["uid"] == USER
