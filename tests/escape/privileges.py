@@ -196,7 +196,7 @@ OTHERS = tuple(
         ("its environment", "say(attempt(read, '/proc/1/environ'))", "EACCES|EPERM"),
         ("its address space", "say(attempt(read, '/proc/1/maps'))", "EACCES|EPERM"),
         ("its system call", "say(attempt(read, '/proc/1/syscall'))", "EACCES|EPERM|ENOENT"),
-        ("its stack in the kernel", "say(attempt(read, '/proc/1/auxv'))", "EACCES|EPERM"),
+        ("its auxiliary vector", "say(attempt(read, '/proc/1/auxv'))", "EACCES|EPERM"),
         ("its score at want of memory", "say(attempt(put, '/proc/1/oom_score_adj', '1000'))", "EACCES|EPERM|EROFS"),
         ("its pages marked", "say(attempt(put, '/proc/1/clear_refs', '1'))", "EACCES|EPERM|EROFS|ENOENT"),
     )

@@ -30,7 +30,7 @@ REACH = tuple(
         ("its limits", "say(call('prlimit64', C['pid'], 7, 0 if C['gentle'] else words(9, 9), memory(16)))", "ESRCH|EPERM"),
         ("signals of a descriptor", "import fcntl\nends = os.pipe()\n"
          "say(attempt(fcntl.fcntl, ends[0], fcntl.F_SETOWN, C['pid']))", "ESRCH"),
-        ("its process group joined", "say(attempt(os.getsid, C['pid']))", "ESRCH"),
+        ("its session", "say(attempt(os.getsid, C['pid']))", "ESRCH"),
     )
 )  # fmt: skip
 
