@@ -9,10 +9,12 @@ import secrets
 import socket
 import subprocess
 import tempfile
+import time
 from typing import Any
 
 from tests import leaks
 from tests.inside import fingerprint, public_directory
+from tests.patience import patient
 
 __all__ = ["Canaries"]
 
@@ -138,6 +140,10 @@ class Canaries:
             subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "sleep", self.token], env=env, start_new_session=True)
         )
         self.stack.callback(self.sleeper.kill)
+        deadline = time.monotonic() + patient(30)
+        while _text(f"/proc/{self.sleeper.pid}/comm") != "sleep\n":  # else it looks like another process later
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         self.facts |= {"pid": self.sleeper.pid, "token": self.token}
 
     def close(self) -> None:
