@@ -22,7 +22,7 @@ C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
+.PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
 .PHONY: apt apt-lint apt-bench apt-fuzz apt-vm need need-lint need-bench need-fuzz need-vm
 
 help:
@@ -33,6 +33,7 @@ help:
 	make bench      measure against the C floor and against bwrap and crun
 	make docs       build the documentation and run its examples
 	make format     let ruff and clang-format rewrite the sources
+	make test-escape  the attack suite, with a line for each attack
 	make test-asan  the native tests under AddressSanitizer and UBSan
 	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
 	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
@@ -197,6 +198,11 @@ format: need-lint $(VENV)/.stamp-lint
 	@$(BIN)/ruff format $(PY_DIRS)
 	$(BIN)/ruff check --fix $(PY_DIRS) || true
 	clang-format -i $(C_FILES)
+
+# ESCAPE_JSON=file writes the same table as JSON.
+test-escape: $(VENV)/.stamp-install $(VENV)/.stamp-test
+	@$(BOUND) 900 $(BIN)/python -m pytest -q -p no:cacheprovider tests/escape --escape-table \
+	    $(if $(ESCAPE_JSON),--escape-json '$(ESCAPE_JSON)') $(PYTEST_ARGS)
 
 test-asan: $(VENV)/.stamp-install $(VENV)/.stamp-test
 	@PYTHON=$(abspath $(BIN))/python $(BOUND) 1800 bash tests/native/asan.sh

@@ -22,13 +22,20 @@ if str(HERE.parent) not in sys.path:
 
 from tests import facts, leaks, patience  # noqa: E402 - the line above makes it possible
 
-WATCHED = (HERE / "kernel", HERE / "native")
+WATCHED = (HERE / "kernel", HERE / "native", HERE / "escape")
 MUST_WORK = os.environ.get("JAILKIT_MUST_WORK") == "1"
 
 # No deadline: other people use the machine. In CI the same examples each time: a red build must be red again.
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if MUST_WORK or os.environ.get("CI") else "local")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make test-escape` print what the attack suite has found."""
+    group = parser.getgroup("escape", "the attack suite, tests/escape")
+    group.addoption("--escape-table", action="store_true", help="print a line for each attack")
+    group.addoption("--escape-json", metavar="FILE", help="write the same lines to a file")
 
 
 def pytest_configure() -> None:

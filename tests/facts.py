@@ -148,6 +148,12 @@ def _landlock_abi() -> int:
     return int(ctypes.CDLL(None).syscall(444, None, ctypes.c_long(0), ctypes.c_long(1)))
 
 
+def _uplink() -> bool:
+    """The host has a way to addresses that are not its own (ip route)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return sock.connect_ex(("198.51.100.7", 53)) == 0
+
+
 def _git() -> bool:
     """Git is installed."""
     return os.access("/usr/bin/git", os.X_OK)
@@ -183,7 +189,7 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
-    "systemd": _systemd,
+    "systemd": _systemd, "uplink": _uplink,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})
