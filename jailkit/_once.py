@@ -9,7 +9,7 @@ from typing import Any
 from jailkit._jail import Jail, adopt
 from jailkit._launch import blueprint, explained, launch, program_for
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
-from jailkit.spec import Level, Limits, Mount, Net, User, Writable
+from jailkit.spec import Level, Limits, Mount, Net, Tier, User, Writable
 
 __all__ = ["run"]
 
@@ -32,6 +32,7 @@ def run(
     seccomp: bool | None = None,
     landlock: bool | None = None,
     cgroup: str | None = None,
+    tier: Tier | None = None,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -64,6 +65,7 @@ def run(
         seccomp=seccomp,
         landlock=landlock,
         cgroup=cgroup,
+        tier=tier,
     )
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)
