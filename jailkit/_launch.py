@@ -53,7 +53,7 @@ def blueprint(spec: JailSpec) -> Blueprint:
     """
     host = probe(spec)
     if spec.tier == "landlock":  # a directory for each jail, so a plan for each jail
-        return _compiled.__wrapped__(spec, attrs.evolve(host, private=new_name()))
+        return _compiled.__wrapped__(spec, attrs.evolve(host, private=new_name(lent=host.lent_id is not None)))
     return _compiled(spec, host)
 
 

@@ -135,11 +135,12 @@ def lost_since(before: set[Thing]) -> list[str]:
 
 def end_processes(things: Iterable[Thing]) -> None:
     """Kill and reap the processes among things left behind: they are ours, and the next test is to start clean."""
-    for kind, what in things:
-        if kind == "process":
-            with contextlib.suppress(OSError):
-                os.kill(int(what.split()[0]), signal.SIGKILL)
-    reap()
+    processes = [int(what.split()[0]) for kind, what in things if kind == "process"]
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    if processes:  # else there is nobody to wait for but the shells that live as long as this process
+        reap()
 
 
 def reap(seconds: float = SETTLE_SECONDS, *, keep: Iterable[int] = ()) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jailkit.plan.facts import Host
 from jailkit.plan.protection import Protection, State
-from jailkit.plan.seccomp import OF_THE_CALLERS_FILES, OF_THE_HOSTS_IPC, SeccompFilter, filter_of
+from jailkit.plan.seccomp import OF_ANY_FILES, OF_THE_CALLERS_FILES, OF_THE_HOSTS_IPC, SeccompFilter, filter_of
 from jailkit.spec import JailSpec, SeccompPolicy
 
 __all__ = ["bare_walls"]
@@ -40,7 +40,7 @@ def bare_walls(spec: JailSpec, host: Host) -> tuple[Protection, ...]:
 def _things(spec: JailSpec, host: Host, made: SeccompFilter, *, lent: bool) -> tuple[Protection, ...]:
     files = f"Landlock: the host's system and binds by path, writes to {host.private}"
     metadata = "that a path exists, and its size, owner and times, can be looked up anywhere (stat)"
-    attributes = () if lent else tuple(OF_THE_CALLERS_FILES)
+    attributes = OF_ANY_FILES + (() if lent else OF_THE_CALLERS_FILES)
     processes = "no pid namespace: Landlock refuses signals and tracing; one kill(-1) in its domain ends all"
     numbers = "which process numbers exist can be seen, and nobody ends the jail if PID 1 and a guard are killed"
     ipc = "no IPC namespace: the filter refuses System V IPC and POSIX queues, and /dev/shm is out of reach"

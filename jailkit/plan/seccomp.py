@@ -14,7 +14,16 @@ import attrs
 
 from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
 
-__all__ = ["CONDITIONS", "OF_THE_CALLERS_FILES", "OF_THE_HOSTS_IPC", "Condition", "SeccompFilter", "Test", "filter_of"]
+__all__ = [
+    "CONDITIONS",
+    "OF_ANY_FILES",
+    "OF_THE_CALLERS_FILES",
+    "OF_THE_HOSTS_IPC",
+    "Condition",
+    "SeccompFilter",
+    "Test",
+    "filter_of",
+]
 
 _INT = 2**32 - 1
 
@@ -156,11 +165,14 @@ _SUPERUSER = ("sysvipc", "chroot", "file modes and nodes")
 
 # --- without namespaces: what Landlock does not govern, see docs/decisions/0009 ------------------------------------
 
-OF_THE_CALLERS_FILES = (
-    "chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat setxattr lsetxattr fsetxattr setxattrat removexattr"
-    " lremovexattr fremovexattr removexattrat utime utimes futimesat utimensat inotify_add_watch"
-).split()
+OF_THE_CALLERS_FILES = tuple("chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat".split())
 """By path, or by a descriptor for reading: any file of the caller, wherever it is."""
+
+OF_ANY_FILES = tuple(
+    "setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat utime utimes futimesat"
+    " utimensat inotify_add_watch".split()
+)
+"""The same of files and directories that everybody may write to, or read."""
 
 OF_THE_HOSTS_IPC = ("mq_open", "mq_unlink")
 _STREAM, _SEQPACKET = 1, 5
@@ -193,7 +205,7 @@ def _bare(policy: SeccompPolicy, allow: Allow, *, net: bool, own: bool) -> Secco
     actions = policy.actions()
     found = _bare_conditions(conditions(allow, superuser=False), net=net)
     if policy.profile != "empty":
-        refused = (*OF_THE_HOSTS_IPC, *(OF_THE_CALLERS_FILES if own else ()))
+        refused = (*OF_THE_HOSTS_IPC, *OF_ANY_FILES, *(OF_THE_CALLERS_FILES if own else ()))
         checked = {one.call for one in found if actions[one.call] == "allow"}
         opened = {name for name in ("ptrace",) if allow.ptrace}
         actions |= dict.fromkeys(checked, "check") | dict.fromkeys(policy.group_calls(*opened), "allow")

@@ -47,9 +47,20 @@ class PrivateError(OSError):
     """The directory could not be made."""
 
 
-def new_name() -> str:
-    """Return the name of a directory that does not exist yet."""
-    return f"{_beginning(tempfile.gettempdir())}{secrets.token_hex(8)}"
+def new_name(*, lent: bool) -> str:
+    """Return the name of a directory that does not exist yet, below one that a lent id can pass through."""
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp") if lent else (tempfile.gettempdir(),)  # noqa: S108 - mkdir(2)
+    place = next((place for place in places if not lent or _open_to_all(place)), places[0])
+    return f"{_beginning(place)}{secrets.token_hex(8)}"
+
+
+def _open_to_all(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        while os.stat(path).st_mode & stat.S_IXOTH:
+            if path == "/":
+                return True
+            path = os.path.dirname(os.path.abspath(path))
+    return False
 
 
 def _beginning(directory: str) -> str:
