@@ -58,4 +58,5 @@ def hint(step: Step, error: int, writable: str) -> str | None:
     if step.op == "fsmount" and error == errno.EPERM and step.slot == "proc":
         return "parts of /proc are hidden here, as in a container: the kernel gives no fresh one (mount too revealing)"
     advice = _HINTS.get((step.op, error))
-    return advice + _WITHOUT if advice in (_USERNS, _APPARMOR) else advice
+    no_namespaces = advice in (_USERNS, _APPARMOR) or (step.op, error) == ("clone", errno.ENOSPC)
+    return f"{advice}{_WITHOUT}" if no_namespaces else advice
