@@ -10,7 +10,7 @@ from jailkit import _native
 from jailkit._native._encode import _TEMPLATES
 from jailkit.plan import Host, Step, compile_plan, describe, explain, step
 from jailkit.spec import Bind, File, JailSpec, MiB, Tmpfs, User
-from tests.plans import FILLS, BARE, GRID, QUICK, named, pairs, root_host, steps_of, user_host, where
+from tests.plans import BARE, FILLS, GRID, QUICK, named, pairs, root_host, steps_of, user_host, where
 
 OPS = set(_TEMPLATES)
 MAPS = {"idmap", "proc_write", "newidmap"}
