@@ -176,10 +176,12 @@ class Limit(ctypes.Structure):
     _fields_ = [("soft", ctypes.c_ulong), ("hard", ctypes.c_ulong)]
 limit = Limit(1, 1)
 found = {
-    "signal": attempt(os.kill, pid, 0), "look": attempt(read, f"/proc/{pid}/environ"), "list": attempt(os.listdir, "/proc"),
+    "signal": attempt(os.kill, pid, 0), "look": attempt(read, f"/proc/{pid}/environ"),
+    "list": attempt(os.listdir, "/proc"),
     "root": attempt(os.listdir, f"/proc/{pid}/root"), "link": attempt(os.readlink, f"/proc/{pid}/cwd"),
     "trace": call("ptrace", 16, pid, 0, 0), "nice": attempt(os.setpriority, os.PRIO_PROCESS, pid, 5),
-    "affinity": attempt(os.sched_setaffinity, pid, {0}), "pidfd": attempt(lambda: signal.pidfd_send_signal(os.pidfd_open(pid), 0)),
+    "affinity": attempt(os.sched_setaffinity, pid, {0}),
+    "pidfd": attempt(lambda: signal.pidfd_send_signal(os.pidfd_open(pid), 0)),
     "limit": said(libc.syscall(ctypes.c_long(PRLIMIT), ctypes.c_long(pid), 3, None, ctypes.byref(limit))),
 }
 say(found)
