@@ -116,7 +116,7 @@ def prepare(
         capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
-        disk=UNLIMITED if plan.private else spec.effective_limits.disk or UNLIMITED,
+        disk=UNLIMITED if plan.private or spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
 
 
