@@ -6,6 +6,7 @@ import functools
 import os
 import pwd
 import resource
+import secrets
 import shutil
 
 from jailkit import _native
@@ -26,7 +27,7 @@ _PROBE_SECONDS = 10.0
 _ALL_IDS = 2**32 - 1
 _PR_GET_SECCOMP = 21  # <linux/prctl.h>
 _LANDLOCK_VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION, <linux/landlock.h>
-_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN, _CAP_MKNOD = 6, 7, 21, 27
+_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP, _CAP_SYS_ADMIN, _CAP_MKNOD = 0, 6, 7, 8, 21, 27
 _RLIMIT_MSGQUEUE = 12  # which the resource module does not name
 _RLIMITS = tuple(
     (f"RLIMIT_{name}", int(getattr(resource, f"RLIMIT_{name}", _RLIMIT_MSGQUEUE)))
@@ -36,11 +37,14 @@ _RLIMITS = tuple(
 
 def probe(spec: JailSpec) -> Host:
     """Return the facts of this host that matter for a spec."""
+    bare = spec.tier == "landlock"
     area = _id_area(os.geteuid(), os.getegid())
     paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
-    idmapped = frozenset(path for path in paths if area and _has_idmapped_mounts(path, area))
+    idmapped = frozenset(path for path in paths if area and not bare and _has_idmapped_mounts(path, area))
     cgroups = find_cgroups(spec.cgroup)
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, _seccomp(spec))
+    lent = _lent_id(os.geteuid(), os.getegid()) if bare else None
+    seccomp = _seccomp(spec, lent is not None)
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent)
 
 
 @functools.lru_cache(maxsize=32)
@@ -52,6 +56,7 @@ def _facts(
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
     seccomp: bytes | None,
+    lent_id: int | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
     return Host(
@@ -72,13 +77,15 @@ def _facts(
         no_cgroups=cgroups[1],
         seccomp=seccomp,
         landlock=_landlock_abi(),
+        lent_id=lent_id,
+        bounds_capabilities=_capable(_CAP_SETPCAP),
     )
 
 
 @functools.lru_cache(maxsize=64)
-def _seccomp(spec: JailSpec) -> bytes | None:
+def _seccomp(spec: JailSpec, lent: bool) -> bytes | None:
     """Compile the filter that a spec asks for; None for no filter, and where none can be."""
-    wanted = filter_of(spec)
+    wanted = filter_of(spec, lent=lent)
     if wanted is None or not _has_filters():
         return None
     try:
@@ -141,8 +148,18 @@ def _hard_limits() -> tuple[tuple[str, int], ...]:
 def _id_area(uid: int, gid: int) -> IdArea | None:
     """Ids to share out, if this process may map any; keyed by its ids, which a program may change."""
     del uid, gid
-    if not _capable(_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN):
-        return None
+    return _area() if _capable(_CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN) else None
+
+
+@functools.lru_cache(maxsize=8)
+def _lent_id(uid: int, gid: int) -> int | None:
+    """One of these ids, for jails without namespaces: by chance, since nothing outside knows that it is taken."""
+    del uid, gid
+    area = _area() if _capable(_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID) else None
+    return area.first + secrets.randbelow(area.slice * area.count) if area else None
+
+
+def _area() -> IdArea | None:
     first, count = _widest("/proc/self/uid_map")
     if (first, count) != _widest("/proc/self/gid_map"):
         return None

@@ -25,7 +25,7 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, User, Writable
+from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["Jail", "adopt"]
 
@@ -89,6 +89,7 @@ class Jail(Limited):
         landlock: bool | None = None,
         cgroup: str | None = None,
         allow: Allow | Sequence[str] | None = None,
+        tier: Tier | None = None,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -105,6 +106,7 @@ class Jail(Limited):
             landlock=landlock,
             cgroup=cgroup,
             allow=_allowed(allow),
+            tier=tier,
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None

@@ -12,7 +12,7 @@ from jailkit import _native
 from jailkit._errors import LaunchError, UnsupportedError
 from jailkit._host import probe
 from jailkit.plan import Host, Plan, Program, Setting, compile_plan, describe, hint, modify, prepare
-from jailkit.process import GroupError, LiveJail, StartFailed, group_failure
+from jailkit.process import GroupError, LiveJail, PrivateDirectory, PrivateError, StartFailed, group_failure, new_name
 from jailkit.spec import Command, JailSpec, Limits, User
 
 __all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "modified", "program_for"]
@@ -51,7 +51,10 @@ def blueprint(spec: JailSpec) -> Blueprint:
     Raises:
         UnsupportedError: This host cannot give what the spec asks for by name.
     """
-    return _compiled(spec, probe(spec))
+    host = probe(spec)
+    if spec.tier == "landlock":  # a directory for each jail, so a plan for each jail
+        return _compiled.__wrapped__(spec, attrs.evolve(host, private=new_name(lent=host.lent_id is not None)))
+    return _compiled(spec, host)
 
 
 @functools.lru_cache(maxsize=32)
@@ -131,7 +134,9 @@ _same_program = functools.lru_cache(maxsize=256, typed=True)(_program)
 def launch(made: Blueprint) -> LiveJail:
     """Return a jail that is ready to be started."""
     area = made.host.id_area if made.plan.needs_id_slice else None
-    return LiveJail(made.encoded, _native.Ids(area.first, area.slice, area.count) if area else None, made.plan.group)
+    ids = _native.Ids(area.first, area.slice, area.count) if area else None
+    private = PrivateDirectory(made.plan.private, made.plan.ids.pid1) if made.plan.private else None
+    return LiveJail(made.encoded, ids, made.plan.group, private)
 
 
 def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
@@ -140,6 +145,10 @@ def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
     report, cause = failed.report, failed.__cause__
     if isinstance(cause, GroupError):
         return group_failure(cause)
+    if isinstance(cause, PrivateError):
+        return LaunchError(
+            phase="start", errno=failed.error, description="make the private directory", filename=made.plan.private
+        )
     if report is None:
         words = "start jailkit-init" if cause else "wait for PID 1 of the jail"
         advice = "limits.memory is too small for the jail itself" if failed.out_of_memory else None

@@ -9,7 +9,7 @@ from typing import Any
 from jailkit._jail import Jail, adopt
 from jailkit._launch import blueprint, explained, launch, program_for
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
-from jailkit.spec import Allow, Level, Limits, Mount, Net, SeccompPolicy, User, Writable
+from jailkit.spec import Allow, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["run"]
 
@@ -33,6 +33,7 @@ def run(
     landlock: bool | None = None,
     cgroup: str | None = None,
     allow: Allow | Sequence[str] | None = None,
+    tier: Tier | None = None,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -66,6 +67,7 @@ def run(
         landlock=landlock,
         cgroup=cgroup,
         allow=allow,
+        tier=tier,
     )
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)

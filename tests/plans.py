@@ -201,6 +201,21 @@ def _grid() -> Iterator[tuple[JailSpec, Host]]:
         yield spec, TIERS[tier](idmapped=paths_of(spec), etc=("ld.so.cache",), cgroups=cgroups, **walls)
 
 
+BARE = tuple(
+    (
+        JailSpec(tier="landlock", net=net, mounts=(Bind("/srv/data"), Bind("/srv/maybe", noexec=True, optional=True))),
+        host,
+    )
+    for net in (False, "host")
+    for host in (
+        user_host(seccomp=FILTER, landlock=7, etc=("ld.so.cache",)),
+        root_host(seccomp=FILTER, landlock=7, lent_id=0x7000_4711, bounds_capabilities=True, cgroups=CGROUPS_V2),
+        user_host(seccomp=FILTER, landlock=6, cgroups=CGROUPS_V1),
+    )
+)
+"""The tier without namespaces, as an ordinary user and as root with an id to lend."""
+
+
 GRID = tuple(_grid())
 """Every tier, level, kind of root and kind of network, each with a mount of each kind."""
 

@@ -48,6 +48,7 @@ OPTIONS = {
     "cgroup": "--cgroup",
     "allow": "--allow",
     "allow.mount": "--allow",
+    "tier": "--tier",
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
@@ -123,6 +124,11 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
         type=values.field("level"),
         default="sandbox",
         help="how far the jail is cut off (default: sandbox)",
+    )
+    add(
+        "--tier",
+        choices=("root", "userns", "landlock"),
+        help="by which means; landlock needs no namespaces, and gives less (default: root or userns, as the caller is)",
     )
     add(
         "--net",
@@ -265,6 +271,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         landlock=options.landlock,
         cgroup=options.cgroup,
         allow=options.allow,
+        tier=options.tier,
     )
 
 

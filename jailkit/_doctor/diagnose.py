@@ -54,6 +54,18 @@ def _outweighed(check: Check) -> Check:
     )
 
 
+_SCOPES = 6
+"""The Landlock ABI with scopes of signals and sockets, without which there is no tier of that name."""
+
+
+def _without(facts: Facts) -> str:
+    """Name the tier that needs no namespace, where all that it needs works."""
+    walls = [facts.attempt(name) for name in ("landlock", "seccomp", "libseccomp")]
+    if not all(wall.ok for wall in walls) or int(walls[0].data.get("abi", 0)) < _SCOPES:
+        return ""
+    return '; with tier="landlock" a jail needs no namespaces and all that it needs is here: it isolates less'
+
+
 def _sandbox(facts: Facts, before: list[Check]) -> Check:
     """Judge the real jail. Its gate is that of the first check that it cannot be without, where there is one."""
     name, tried = "sandbox", "run /bin/true in a jail with all defaults (level SANDBOX)"
@@ -68,4 +80,4 @@ def _sandbox(facts: Facts, before: list[Check]) -> Check:
         hint = found.data.get("hint") or found.note or "no more is known"
         gate = Gate("unknown", f"every attempt that it is made of works by itself; {hint}",
                     "see dmesg and the audit log of the host for this moment", "none")  # fmt: skip
-    return from_gate(gate, name=name, tried=tried, happened=found.said, needed_by=(EVERY,))
+    return from_gate(gate, name=name, tried=tried, happened=found.said + _without(facts), needed_by=(EVERY,))

@@ -159,8 +159,9 @@ class First(NamedTuple):
 class Jail:
     """One started jail: a control socket and two child processes. Owns them from the moment they exist."""
 
-    def __init__(self) -> None:
-        self._raw = ffi.new("struct jk_jail *", [_NO_FD] * 4)
+    def __init__(self, *, patient: bool = False) -> None:
+        """Own nothing yet; `patient` is for a jail that is ended by its PID 1, and not by the kernel with it."""
+        self._raw = ffi.new("struct jk_jail *", [_NO_FD, _NO_FD, _NO_FD, _NO_FD, patient])
 
     def start(
         self, init: bytes, plan: bytes, ids: Ids | None, first: First | None = None, joins: Sequence[int] = ()

@@ -51,7 +51,8 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_CAP_BOUND,     /* mask: drop every other capability from the bounding set */
              JK_OP_FILTER,        /* bytes, size: the seccomp filter that each program loads before its exec */
              JK_OP_LANDLOCK_RULE, /* ruleset, file, rights where it is a directory, rights where it is not */
-             JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to: get ready for the first program */
+             JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to, 0: get ready for the first program.
+                            * Without namespaces: a Landlock ruleset for each program, what the jail writes to, 1 */
 };
 
 enum jk_step_flag {

@@ -5,9 +5,10 @@
  */
 
 /* One jail as the host holds it: the control socket (the jail lives as long as it is open), the pid of the process that
- * ran the host phase, and pid and pidfd of PID 1; both processes are children. -1 where there is nothing. */
+ * ran the host phase, and pid and pidfd of PID 1; both processes are children. -1 where there is nothing. `patient`:
+ * PID 1 ends the jail, and not the kernel with it, so it is given time before it is killed. */
 struct jk_jail {
-    int ctl, starter, pid, pidfd;
+    int ctl, starter, pid, pidfd, patient;
 };
 /* Ids of the host, shared out in slices: `count` of them, of `slice` ids, from `first` on; tried from number `start`.
  */

@@ -62,8 +62,8 @@ def bounds(own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple
     rlimits, in_force = [], {}
     for field, name in _RLIMITS:
         amount = getattr(limits, field)
-        if amount == UNLIMITED:
-            continue
+        if amount == UNLIMITED or (field == "processes" and ids == "own"):
+            continue  # the count is of all processes of the caller
         rlimit = _rlimit(field, name, amount, field in named, ids, hard.get(name, -1))
         rlimits.append(rlimit)
         in_force[field] = rlimit[1] - _extra(field, ids)
@@ -77,8 +77,8 @@ def bounds(own: Limits, jail: Limits, level: Level, ids: str, hard_limits: tuple
 
 
 def _extra(field: str, ids: str) -> int:
-    # PID 1 of the jail has the same id there, and counts.
-    return 1 if field == "processes" and ids == "one" else 0
+    # PID 1 of the jail has the same id there, and counts; and the guard of the program, where there is one.
+    return {"one": 1, "lent": 2}.get(ids, 0) if field == "processes" else 0
 
 
 def _rlimit(field: str, name: str, amount: float, asked: bool, ids: str, most: int) -> tuple[str, int, int]:

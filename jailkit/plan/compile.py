@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan import devices, identity, mounts, privileges, root
+from jailkit.plan.bare import compile_bare
 from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import jail_group
@@ -28,6 +29,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     Raises:
         UnsupportedError: The spec asks by name for what this host or this version cannot give.
     """
+    if spec.tier == "landlock":
+        return compile_bare(spec, host)
     _refuse_unsupported(spec, host)
     ids = identity.choose_ids(spec, host)
     bounded = bounds(_NONE, spec.bounded_limits, spec.level, ids.source, host.hard_limits)
@@ -68,6 +71,12 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
 
 
 def _refuse_unsupported(spec: JailSpec, host: Host) -> None:
+    if spec.tier not in (None, host.tier):
+        raise UnsupportedError(
+            f"tier={spec.tier!r}",
+            f"what this process may do makes it tier {host.tier!r}",
+            "leave tier out, or run as root for one and as an ordinary user for the other",
+        )
     if spec.net is True:
         raise UnsupportedError(
             "net=True",

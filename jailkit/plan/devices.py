@@ -10,10 +10,10 @@ from jailkit.plan.root import ROOT, clone_of_base
 from jailkit.plan.steps import Step, file_system, step, way_to
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["dev", "nodes", "proc"]
+__all__ = ["NODES", "dev", "nodes", "proc"]
 
 # Minor and major numbers as fixed by the kernel's devices.txt.
-_NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -35,7 +35,7 @@ def nodes(host: Host) -> Iterator[Step]:
     options = (("mode", "0755"), ("size", "64k"), ("nr_inodes", "32"))
     attributes = ("MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NOEXEC")
     yield from file_system("tmpfs", "for the nodes of /dev", slot="dev", options=options, attributes=attributes)
-    for name, major, minor in _NODES:
+    for name, major, minor in NODES:
         number = os.makedev(major, minor)
         yield step("mknod", f"/dev/{name}", at="dev", path=name, flags=0o020666, value=number)
     yield from _links("dev")
@@ -54,7 +54,7 @@ def _bound_nodes(spec: JailSpec) -> Iterator[Step]:
     yield step("mkdir", "behind /dev", at="base", path="dev", value=0o755)
     yield from clone_of_base("dev", "dev", "a /dev of the jail's own")
     yield from _mount_point(spec, "dev", "/dev")
-    for name, major, minor in _NODES:
+    for name, major, minor in NODES:
         slot = f"dev:{name}"
         why = "a node that exists: a jail may not make one"
         yield step("open_tree", why, slot=slot, path=f"/dev/{name}", flags=("OPEN_TREE_CLONE",))

@@ -62,6 +62,8 @@ _SENTENCES = {
     "landlock_rule": "allow below [{slot}]: {rights}",
     "landlock_restrict": "put PID 1, and all that it starts, under the rules [{at}]",
     "filter": "keep a filter of system calls for every program ({size} bytes)",
+    "open_path": "open [{slot}] at {path}",
+    "prepare_guarded": "make ready to start programs, each with a guard, under the rules [{slot}]",
     "prepare": "make ready to start programs, with [{slot}] to find them",
 }
 

@@ -84,6 +84,9 @@ class Host:
             none, and where it cannot be made, because libseccomp is missing or the kernel has no filters.
         landlock: The version of the kernel's Landlock ABI (landlock(7)); 0 for none.
         hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
+        lent_id: An id that owns nothing, for the jails of a privileged caller in the tier ``landlock``; else None.
+        bounds_capabilities: Whether this process may drop capabilities from its bounding set (CAP_SETPCAP).
+        private: In the tier ``landlock``, the directory that the jail may write to.
         cgroups: Where control groups of jails can be made, or None.
         no_cgroups: Where they were looked for in vain, and why each place would not do.
     """
@@ -103,10 +106,13 @@ class Host:
     seccomp: bytes | None = None
     landlock: int = 0
     hard_limits: tuple[tuple[str, int], ...] = ()
+    lent_id: int | None = None
+    bounds_capabilities: bool = False
+    private: str = "/tmp/jailkit"  # noqa: S108 - a made-up one: who starts a jail says which
     cgroups: Cgroups | None = None
     no_cgroups: str = "nobody has looked for a control group"
 
     @property
     def tier(self) -> str:
-        """``root`` (may map any id, makes idmapped mounts) or ``userns`` (any user)."""
+        """The tier that is had without asking: ``root`` (may map any id, makes idmapped mounts) or ``userns``."""
         return "root" if self.id_area else "userns"

@@ -13,6 +13,10 @@ _USERNS = (
     "kernel.unprivileged_userns_clone (Debian) and, inside a container, at the engine's seccomp filter; "
     "`jailkit doctor` finds out which it is"
 )
+_WITHOUT = (
+    '; tier="landlock" needs no namespaces, and lacks a root, a network, a host name, users, mounts and a /proc of the '
+    "jail's own"
+)
 _APPARMOR = (
     "user namespaces are made but have no rights, as AppArmor does it on Ubuntu "
     "(kernel.apparmor_restrict_unprivileged_userns): the installed jailkit-init needs an AppArmor profile with "
@@ -53,4 +57,6 @@ def hint(step: Step, error: int, writable: str) -> str | None:
         return f"there are mounts below {step.path} which an ordinary user may not leave out"
     if step.op == "fsmount" and error == errno.EPERM and step.slot == "proc":
         return "parts of /proc are hidden here, as in a container: the kernel gives no fresh one (mount too revealing)"
-    return _HINTS.get((step.op, error))
+    advice = _HINTS.get((step.op, error))
+    no_namespaces = advice in (_USERNS, _APPARMOR) or (step.op, error) == ("clone", errno.ENOSPC)
+    return f"{advice}{_WITHOUT}" if no_namespaces else advice

@@ -17,6 +17,7 @@ __all__ = [
     "OWNER",
     "Ids",
     "birth",
+    "birth_without_namespaces",
     "check_user",
     "choose_ids",
     "id_map",
@@ -43,7 +44,7 @@ class Ids:
         setgroups: Whether programs can be given supplementary groups. Where they cannot, a program keeps those of
             the caller, which the kernel shows as 65534 and still honours (user_namespaces(7)).
         pid1: The user and group id of PID 1 of the jail.
-        source: Where they come from: ``slice``, ``subid`` or ``one``.
+        source: Where they come from: ``slice``, ``subid`` or ``one``; without namespaces ``own`` or ``lent``.
     """
 
     uids: tuple[Extent, ...]
@@ -86,7 +87,8 @@ def choose_ids(spec: JailSpec, host: Host) -> Ids:
         raise UnsupportedError(
             "a jail for root",
             "this process has uid 0 but may not map other ids: the jail's user would be the host's root",
-            "give it CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN, or run as an ordinary user",
+            "give it CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN, or run as an ordinary user, or, for less isolation and "
+            'without CAP_SYS_ADMIN, ask for tier="landlock"',
         )
     elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
         # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
@@ -193,6 +195,15 @@ def birth(spec: JailSpec, host: Host, ids: Ids, group: GroupPlan | None) -> Iter
     }[ids.source]
     yield step("idmap", why, path="uid_map", text=id_map(ids.uids))
     yield step("idmap", why, path="gid_map", text=id_map(ids.gids))
+
+
+def birth_without_namespaces(group: GroupPlan | None) -> Iterator[Step]:
+    """Make PID 1 as an ordinary process, for the tier ``landlock``."""
+    born_in = "group" if group and group.version == 2 else None
+    if born_in:
+        yield step("inherited", "the control group that the host has made", slot=born_in, value=_FIRST_JOIN)
+    yield step("clone", "PID 1 of the jail, an ordinary process", slot="pid1", at=born_in)
+    yield step("release", "the host phase has nothing else to do")
 
 
 def join_groups(group: GroupPlan | None) -> Iterator[Step]:

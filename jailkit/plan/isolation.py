@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-import attrs
-
+from jailkit.plan.bare_walls import bare_walls
 from jailkit.plan.bounds import Bounds, scratch
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GROUP_FIELDS, GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.plan.landlock import rules_apply
 from jailkit.plan.privileges import filter_code, granted
+from jailkit.plan.protection import Protection
 from jailkit.plan.seccomp import filter_of
 from jailkit.spec import UNLIMITED, JailSpec, Level
 
 __all__ = ["Protection", "isolation"]
-
-State = Literal["enforced", "degraded", "absent"]
 
 _RLIMITS = {
     "cpu_seconds": "RLIMIT_CPU, for each process by itself",
@@ -33,23 +30,10 @@ _RLIMITS = {
 }
 
 
-@attrs.frozen
-class Protection:
-    """One protection of a jail.
-
-    Attributes:
-        name: What is protected or bounded.
-        state: ``enforced``, ``degraded`` (in force, but weaker than its name says) or ``absent``.
-        fact: What makes it so.
-    """
-
-    name: str
-    state: State
-    fact: str
-
-
 def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds, group: GroupPlan | None) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
+    if spec.tier == "landlock":
+        return (*bare_walls(spec, host), *_group_limits(spec, host, bounded, group), *_limits(spec, bounded))
     return (
         *_walls(spec, ids, host),
         *_privileges(spec, host),
@@ -118,6 +102,7 @@ def _privileges(spec: JailSpec, host: Host) -> tuple[Protection, ...]:
 
 def _group_limits(spec: JailSpec, host: Host, bounded: Bounds, group: GroupPlan | None) -> Iterator[Protection]:
     """List what a control group keeps, or an rlimit in its place, or nothing."""
+    bare = spec.tier == "landlock"  # where the user is one for all jails
     for name in GROUP_FIELDS:
         amount = getattr(spec.effective_limits, name)
         rlimit = f"{bounded.in_force[name]}, {_RLIMITS[name]}" if name in bounded.in_force else ""
@@ -129,7 +114,7 @@ def _group_limits(spec: JailSpec, host: Host, bounded: Bounds, group: GroupPlan 
             yield Protection(f"limit: {name}", "enforced", "; ".join(part for part in (fact, rlimit) if part))
         elif rlimit:
             # One user of the jail has one count, so this holds for the whole jail; processor time is per process.
-            yield Protection(f"limit: {name}", "enforced" if name == "processes" else "degraded", rlimit)
+            yield Protection(f"limit: {name}", "enforced" if name == "processes" and not bare else "degraded", rlimit)
         else:
             why = host.no_cgroups if host.cgroups is None else "the control groups here have no such controller"
             yield Protection(f"limit: {name}", "absent", f"{amount} is the default, but {why}")
@@ -185,7 +170,7 @@ def _limits(spec: JailSpec, bounded: Bounds) -> tuple[Protection, ...]:
         amount = getattr(limits, name)
         listed.append(_protection(f"limit: {name}", amount != UNLIMITED, f"{amount}, {fact}", "unlimited"))
     for name, what in (("disk", "size"), ("inodes", "names in")):
-        amount = scratch(limits)[name]
+        amount = UNLIMITED if spec.tier == "landlock" else scratch(limits)[name]
         fact = f"{amount}, {what} of the tmpfs behind /tmp, home, /dev/shm and an ephemeral root"
         listed.append(_protection(f"limit: {name}", amount != UNLIMITED, fact, "unlimited"))
     return tuple(listed)

@@ -20,7 +20,16 @@ from jailkit.plan.root import ROOT, has_private_home, has_private_tmp
 from jailkit.plan.steps import Step, step
 from jailkit.spec import Bind, JailSpec, Level, Tmpfs
 
-__all__ = ["landlock", "refuse_unsupported_landlock", "rights_in_words", "rules_apply"]
+__all__ = [
+    "CHANGE",
+    "READ",
+    "landlock",
+    "path_rule",
+    "refuse_unsupported_landlock",
+    "rights_in_words",
+    "rules_apply",
+    "ruleset",
+]
 
 _RULES = "rules"
 _ATTR = struct.Struct("<QQQ")  # struct landlock_ruleset_attr: what is governed of files, of TCP, of the rest
@@ -43,12 +52,14 @@ _RIGHTS = {  # LANDLOCK_ACCESS_FS_*: the number of the bit, and the ABI that bro
     "truncate": (14, 3),
     "ioctl dev": (15, 5),
 }
-_READ = ("execute", "read file", "read dir")
-_CHANGE = (
+READ = ("execute", "read file", "read dir")
+CHANGE = (
     *("write file", "truncate", "remove dir", "remove file", "make dir", "make reg", "make sock", "make fifo"),
     *("make sym", "refer"),
 )
 _OF_FILES = ("execute", "write file", "read file", "truncate", "ioctl dev")
+_TCP = 0b11
+"""LANDLOCK_ACCESS_NET_BIND_TCP and _CONNECT_TCP, of ABI 4."""
 _SCOPES, _SCOPES_ABI = 0b11, 6
 """LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and _SIGNAL."""
 
@@ -94,7 +105,15 @@ def refuse_unsupported_landlock(spec: JailSpec, host: Host) -> None:
         )
 
 
-def _rule(slot: str, rights: tuple[str, ...], why: str, abi: int) -> Step:
+def ruleset(why: str, *, slot: str, abi: int, files: bool = True, tcp: bool = False) -> Step:
+    """Make a set of rules that scopes signals and abstract sockets; what it governs beside them, rules allow."""
+    governed = _bits(tuple(_RIGHTS), abi) if files else 0
+    scopes = _SCOPES if abi >= _SCOPES_ABI else 0
+    return step("landlock_ruleset", why, slot=slot, text=_ATTR.pack(governed, _TCP if tcp else 0, scopes))
+
+
+def path_rule(slot: str, rights: tuple[str, ...], why: str, abi: int) -> Step:
+    """Allow these rights below a directory, or those that a file has for a file."""
     of_a_file = tuple(name for name in rights if name in _OF_FILES)
     return step("landlock_rule", why, slot=slot, at=_RULES, value=_bits(rights, abi), flags=_bits(of_a_file, abi))
 
@@ -104,19 +123,16 @@ def landlock(spec: JailSpec, host: Host) -> Iterator[Step]:
     if not rules_apply(spec, host):
         return
     abi = host.landlock
-    governed = _bits(tuple(_RIGHTS), abi)
-    why = "what is forbidden unless a rule allows it: all that this kernel knows"
-    scopes = _SCOPES if abi >= _SCOPES_ABI else 0
-    yield step("landlock_ruleset", why, slot=_RULES, text=_ATTR.pack(governed, 0, scopes))
-    yield _rule(ROOT, _READ, "all that is in the jail may be read and executed", abi)
-    yield _rule("dev", ("read file", "read dir", "write file"), "device nodes are for reading and writing", abi)
-    yield _rule("pts", (*_READ, "write file", "ioctl dev"), "a terminal has settings", abi)
+    yield ruleset("what is forbidden unless a rule allows it: all that this kernel knows", slot=_RULES, abi=abi)
+    yield path_rule(ROOT, READ, "all that is in the jail may be read and executed", abi)
+    yield path_rule("dev", ("read file", "read dir", "write file"), "device nodes are for reading and writing", abi)
+    yield path_rule("pts", (*READ, "write file", "ioctl dev"), "a terminal has settings", abi)
     yield step("find", "for the rule below", slot="tty", at="dev", path="tty", flags=("O_PATH",))
-    yield _rule("tty", ("read file", "write file", "ioctl dev"), "a terminal has settings", abi)
+    yield path_rule("tty", ("read file", "write file", "ioctl dev"), "a terminal has settings", abi)
     for slot, why in _writable(spec):
-        yield _rule(slot, (*_READ, *_CHANGE), why, abi)
+        yield path_rule(slot, (*READ, *CHANGE), why, abi)
     if spec.level < Level.SANDBOX:
-        yield _rule("proc", (*_READ, "write file"), "the superuser of a jail has settings of his own", abi)
+        yield path_rule("proc", (*READ, "write file"), "the superuser of a jail has settings of his own", abi)
     yield step("landlock_restrict", "for good, and for every program that is started from here", at=_RULES)
 
 

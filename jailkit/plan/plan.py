@@ -8,6 +8,7 @@ from jailkit.plan.groups import GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.plan.isolation import Protection
 from jailkit.plan.steps import Step
+from jailkit.spec import User
 
 __all__ = ["Plan"]
 
@@ -22,9 +23,12 @@ class Plan:
         ids: Which ids the jail has.
         cwd: Where programs start.
         needs_id_slice: Whether each start must be given a slice of the host's id area.
-        tier: By which means: ``root`` (the caller is privileged, the jail is not) or ``userns`` (any user).
+        tier: By which means: ``root`` (the caller is privileged, the jail is not), ``userns`` (any user) or
+            ``landlock`` (no namespaces).
         isolation: Every protection with its state.
         group: The control group that is made before anything else, or None.
+        user: Who runs programs where that is not for the spec to say: in the tier ``landlock``.
+        private: There, the directory of the host that is made for the jail and removed with it; else None.
     """
 
     host_steps: tuple[Step, ...]
@@ -35,3 +39,5 @@ class Plan:
     tier: str
     isolation: tuple[Protection, ...]
     group: GroupPlan | None = None
+    user: User | None = None
+    private: str | None = None

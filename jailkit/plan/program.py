@@ -6,6 +6,7 @@ import os
 
 import attrs
 
+from jailkit.plan.bare import refuse_user_limits
 from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GroupPlan, accounts_group, program_group
@@ -83,11 +84,13 @@ def prepare(
     Raises:
         UnsupportedError: The jail has no such user, or this host cannot give one of the limits.
     """
-    user = command.user or spec.effective_user
+    user = command.user or plan.user or spec.effective_user
     check_user(user, plan.ids)
     bounded = bounds(command.limits, spec.bounded_limits, spec.level, plan.ids.source, host.hard_limits)
     group, in_company = (None, None) if alone else _groups(command.limits, spec, host)
-    env = _environment(command, spec, user)
+    if plan.tier == "landlock":
+        refuse_user_limits(command.limits, plan.ids, group or plan.group)
+    env = _environment(command, spec, user, plan.private)
     flags = {
         "JK_RUN_ALONE": alone,
         "JK_RUN_DETACH": command.detach,
@@ -113,7 +116,7 @@ def prepare(
         capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
-        disk=UNLIMITED if spec.effective_limits.disk is None else spec.effective_limits.disk,
+        disk=UNLIMITED if plan.private or spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
 
 
@@ -146,9 +149,11 @@ def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSp
     )
 
 
-def _environment(command: Command, spec: JailSpec, user: User) -> dict[str, str]:
+def _environment(command: Command, spec: JailSpec, user: User, private: str | None) -> dict[str, str]:
     """Nothing is inherited: a clean set, then the jail's variables, then the command's."""
     base = {"PATH": _PATH, "HOME": user.home, "USER": user.name, "LOGNAME": user.name, "LANG": "C.UTF-8"}
+    if private:
+        base["TMPDIR"] = private
     return {**base, **dict(spec.env), **dict(command.env)}
 
 

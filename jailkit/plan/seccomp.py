@@ -14,7 +14,16 @@ import attrs
 
 from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
 
-__all__ = ["CONDITIONS", "Condition", "SeccompFilter", "Test", "filter_of"]
+__all__ = [
+    "CONDITIONS",
+    "OF_ANY_FILES",
+    "OF_THE_CALLERS_FILES",
+    "OF_THE_HOSTS_IPC",
+    "Condition",
+    "SeccompFilter",
+    "Test",
+    "filter_of",
+]
 
 _INT = 2**32 - 1
 
@@ -154,6 +163,56 @@ _SUPERUSER = ("sysvipc", "chroot", "file modes and nodes")
 """Groups that the superuser of a jail may use below SANDBOX, where the namespaces bound what they reach."""
 
 
+# --- without namespaces: what Landlock does not govern, see docs/decisions/0009 ------------------------------------
+
+OF_THE_CALLERS_FILES = tuple("chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat".split())
+"""By path, or by a descriptor for reading: any file of the caller, wherever it is."""
+
+OF_ANY_FILES = tuple(
+    "setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat utime utimes futimesat"
+    " utimensat inotify_add_watch".split()
+)
+"""The same of files and directories that everybody may write to, or read."""
+
+OF_THE_HOSTS_IPC = ("mq_open", "mq_unlink")
+_STREAM, _SEQPACKET = 1, 5
+_FILE_FLAGS = (0x4008_6602, 0x4004_6602, 0x401C_5820, 0x4008_7602, 0x4004_7602)
+"""FS_IOC_SETFLAGS and its 32-bit form, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION and its 32-bit form."""
+
+
+def _bare_conditions(found: tuple[Condition, ...], *, net: bool) -> tuple[Condition, ...]:
+    """Narrow conditions to what is harmless beside the caller's processes and sockets."""
+    # A socket of its own reaches services of the host by their paths; one of a pair is connected for good, if it is
+    # no datagram socket.
+    families = (_AF_INET, _AF_INET6) if net else ()
+    routing = tuple(one for one in found if one.call == "socket" and len(one.tests) > 1) if net else ()
+    pairs = tuple(Condition("socketpair", (Test(0, _AF_UNIX), Test(1, kind, 0xF))) for kind in (_STREAM, _SEQPACKET))
+    own = ("sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr")
+    return (
+        *(one for one in found if one.call not in ("socket", "socketpair")),
+        *_one_of("socket", 0, families),
+        *routing,
+        *pairs,
+        *(Condition(call, (Test(0, 0),)) for call in own),
+        Condition("setpriority", (Test(0, 0), Test(1, 0))),
+        Condition("ioprio_set", (Test(0, 1), Test(1, 0))),
+        *(Condition("ioctl", (Test(1, number),), "EPERM") for number in _FILE_FLAGS),
+    )
+
+
+def _bare(policy: SeccompPolicy, allow: Allow, *, net: bool, own: bool) -> SeccompFilter:
+    """Decide the filter of a jail without namespaces, whose programs have the caller's own id or a lent one."""
+    actions = policy.actions()
+    found = _bare_conditions(conditions(allow, superuser=False), net=net)
+    if policy.profile != "empty":
+        refused = (*OF_THE_HOSTS_IPC, *OF_ANY_FILES, *(OF_THE_CALLERS_FILES if own else ()))
+        checked = {one.call for one in found if actions[one.call] == "allow"}
+        opened = {name for name in ("ptrace",) if allow.ptrace}
+        actions |= dict.fromkeys(checked, "check") | dict.fromkeys(policy.group_calls(*opened), "allow")
+        actions |= dict.fromkeys(refused, "EPERM") | dict(policy.changes)
+    return _decided(actions, found)
+
+
 @functools.lru_cache(maxsize=64)
 def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilter:
     opened = {name for name in _SWITCHES if getattr(allow, name)} | set(_SUPERUSER if superuser else ())
@@ -163,7 +222,10 @@ def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilt
         if allow.nested:
             actions["unshare"] = "check"
         actions |= dict(policy.changes)
-    found = conditions(allow, superuser=superuser)
+    return _decided(actions, conditions(allow, superuser=superuser))
+
+
+def _decided(actions: dict[str, str], found: tuple[Condition, ...]) -> SeccompFilter:
     return SeccompFilter(
         # Of a call with conditions that refuse, the rest is allowed; with conditions that allow, the rest is not.
         actions=tuple((name, _rest(name, found) if said == "check" else said) for name, said in actions.items()),
@@ -175,7 +237,14 @@ def _rest(call: str, found: tuple[Condition, ...]) -> str:
     return "allow" if any(one.action == "EPERM" for one in found if one.call == call) else "EPERM"
 
 
-def filter_of(spec: JailSpec) -> SeccompFilter | None:
-    """Decide the filter of a jail; None where there shall be none."""
+def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:
+    """Decide the filter of a jail; None where there shall be none.
+
+    Args:
+        spec: The jail.
+        lent: In the tier ``landlock``: its programs have an id that owns nothing outside.
+    """
     policy = spec.effective_seccomp
+    if policy is not None and spec.tier == "landlock":
+        return _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
     return None if policy is None else _filter(policy, spec.allow, spec.level < Level.SANDBOX)

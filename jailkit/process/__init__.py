@@ -6,6 +6,7 @@ from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
 from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
+from jailkit.process.private import PrivateDirectory, PrivateError, new_name
 from jailkit.process.process import Process, open_program
 from jailkit.process.result import ExitReason, Result, Usage
 from jailkit.process.run import run_program
@@ -21,6 +22,8 @@ __all__ = [
     "JailEvent",
     "LiveJail",
     "Pressure",
+    "PrivateDirectory",
+    "PrivateError",
     "Process",
     "Result",
     "StartFailed",
@@ -29,6 +32,7 @@ __all__ = [
     "Watcher",
     "group_failure",
     "jail_usage",
+    "new_name",
     "open_program",
     "parse_pressure",
     "read_file",

@@ -20,6 +20,7 @@ from jailkit.process.cgroup import GroupError, Join, Meter
 from jailkit.process.events import JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.ledger import Ledger, close_all
+from jailkit.process.private import PrivateDirectory
 
 __all__ = ["LiveJail", "StartFailed"]
 
@@ -62,15 +63,26 @@ class LiveJail:
 
     _ended = True  # until there is something to end: an exception may come at any point of __init__
 
-    def __init__(self, plan: bytes, ids: _native.Ids | None, group: GroupPlan | None = None) -> None:
-        """Hold what a start needs; with `ids`, the jail claims a slice of host ids for as long as its PID 1 lives."""
+    def __init__(
+        self,
+        plan: bytes,
+        ids: _native.Ids | None,
+        group: GroupPlan | None = None,
+        private: PrivateDirectory | None = None,
+    ) -> None:
+        """Hold what a start needs.
+
+        With `ids`, the jail claims a slice of host ids for as long as its PID 1 lives. With `private`, it has no
+        namespaces: the directory is made for it, and its PID 1 is given time to end it.
+        """
+        self._private = private
         self.ledger = Ledger(group)
         self.began = time.monotonic()
         self._watchers: list[Watcher] = []
         self._frozen = False
         self._plan = plan
         self._ids = ids
-        self._jail = _native.Jail()
+        self._jail = _native.Jail(patient=private is not None)
         self._lock = threading.RLock()
         self._ready = False
         self._ended = False
@@ -83,6 +95,8 @@ class LiveJail:
         """
         joins: list[Join] = []
         try:
+            if self._private:
+                self._private.make()
             joins = self.ledger.open(alone=first is not None)
             self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, [join.fd for join in joins])
         except OSError as error:
@@ -232,6 +246,8 @@ class LiveJail:
             watcher.stop()
         with self._lock:
             self.ledger.close()
+            if self._private:
+                self._private.remove()
 
     def change(self, settings: Iterable[Setting]) -> None:
         """Write new settings into the files of the jail's control group.
@@ -293,6 +309,8 @@ class LiveJail:
         self._lock = threading.RLock()  # the parent's may be held by a thread that does not exist here
         self._ended = True
         self.ledger.disown()
+        if self._private:
+            self._private.disown()
         self._jail.disown()
 
     def __del__(self) -> None:

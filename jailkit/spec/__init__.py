@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jailkit.spec.allow import Allow
 from jailkit.spec.command import Command
-from jailkit.spec.jail import JailSpec, Net, Writable
+from jailkit.spec.jail import JailSpec, Net, Tier, Writable
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
@@ -31,6 +31,7 @@ __all__ = [
     "Refusal",
     "SeccompPolicy",
     "Symlink",
+    "Tier",
     "Tmpfs",
     "User",
     "Writable",

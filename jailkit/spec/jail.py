@@ -16,10 +16,11 @@ from jailkit.spec.mounts import Mount
 from jailkit.spec.seccomp import SeccompPolicy, is_policy, optional_policy
 from jailkit.spec.user import User, optional_user
 
-__all__ = ["JailSpec", "Net", "Writable"]
+__all__ = ["JailSpec", "Net", "Tier", "Writable"]
 
 Net = bool | Literal["host"]
 Writable = Literal["no", "ephemeral", "yes"]
+Tier = Literal["root", "userns", "landlock"]
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _HOST_NAME_MAX = 64
@@ -49,6 +50,11 @@ def _check_writable(instance: JailSpec, attribute: Any, value: Any) -> None:
     if value == "yes" and instance.root is None:
         words = '"no" or "ephemeral" while root is None, since that is the host\'s own system'
         raise check.refuse(instance, attribute, value, words)
+
+
+def _check_tier(instance: object, attribute: Any, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or value not in ("root", "userns", "landlock")):
+        raise check.refuse(instance, attribute, value, 'None, "root", "userns" or "landlock"')
 
 
 def _check_hostname(instance: object, attribute: Any, value: Any) -> None:
@@ -115,6 +121,13 @@ class JailSpec:
             cgroupfs, or its directory. It must exist, have no processes of its own (version 2), and
             be writable. Default: None, which is the environment variable ``JAILKIT_CGROUP``, else a
             group that this process may write to, else a scope of systemd's, else none.
+        tier: By which means the jail is made. ``"landlock"`` needs no namespace and no privilege, as
+            inside a locked-down container, and gives less: paths, loopback-less, host name and
+            process numbers are the host's, and `root`, `hostname`, `user`, `writable`, every mount
+            but a `Bind` to the same path, and levels below SANDBOX are refused. It needs Linux 6.12
+            and libseccomp. ``"root"`` and ``"userns"`` are refused where the other one is had.
+            Default: None, which is ``"root"`` or ``"userns"`` as the caller is, and never
+            ``"landlock"``.
 
     Raises:
         SpecError: A field has a wrong type or value; two mounts have one target; ``writable``
@@ -157,6 +170,7 @@ class JailSpec:
         validator=attrs.validators.optional(check.absolute_path),
     )
     allow: Allow = attrs.field(default=Allow(), kw_only=True, converter=read_allow, validator=is_allow)
+    tier: Tier | None = attrs.field(default=None, kw_only=True, validator=_check_tier)
 
     @property
     def effective_user(self) -> User:

@@ -25,6 +25,13 @@ def jail(request: pytest.FixtureRequest) -> Iterator[jailkit.Jail]:
 
 
 @pytest.fixture
+def bare() -> Iterator[jailkit.Jail]:
+    """A jail without namespaces."""
+    with jailkit.Jail(tier="landlock") as jail:
+        yield jail
+
+
+@pytest.fixture
 def public() -> Iterator[str]:
     """A directory that everybody on the host may enter."""
     with public_directory() as path:

@@ -42,6 +42,7 @@ FIELDS: dict[str, tuple[list[str], Any]] = {
     "cwd": (["--cwd", "/tmp"], "/tmp"),
     "seccomp": (["--no-seccomp"], False),
     "allow": (["--allow", "ptrace,mlock"], Allow(ptrace=True, mlock=True)),
+    "tier": (["--tier", "landlock"], "landlock"),
     "landlock": (["--landlock"], True),
     "cgroup": (["--cgroup", "/judges"], "/judges"),
 }

@@ -10,7 +10,7 @@ from jailkit import _native
 from jailkit._native._encode import _TEMPLATES
 from jailkit.plan import Host, Step, compile_plan, describe, explain, step
 from jailkit.spec import Bind, File, JailSpec, MiB, Tmpfs, User
-from tests.plans import FILLS, GRID, QUICK, named, pairs, root_host, steps_of, user_host, where
+from tests.plans import BARE, FILLS, GRID, QUICK, named, pairs, root_host, steps_of, user_host, where
 
 OPS = set(_TEMPLATES)
 MAPS = {"idmap", "proc_write", "newidmap"}
@@ -177,7 +177,7 @@ def test_the_words_say_what_is_done() -> None:
 
 def test_every_op_occurs_in_some_plan() -> None:
     """C has no word that no plan uses: what is never said is never tested."""
-    said = {one.op for pair in GRID for one in steps_of(compile_plan(*pair))}
+    said = {one.op for pair in (*GRID, *BARE) for one in steps_of(compile_plan(*pair))}
     assert said == OPS
     known = {words.split()[0] for words in _TEMPLATES.values()} - {"CALL"}
     assert {f"JK_OP_{name}" for name in known if name.isupper()} | {"JK_OP_CALL"} == set(

@@ -124,9 +124,13 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
     close_fd(&jail->ctl); /* from here on PID 1 ends by itself, and if it cannot, by this: */
     if (jail->pidfd >= 0) {
         struct pollfd dead = {jail->pidfd, POLLIN, 0};
-        syscall(SYS_pidfd_send_signal, jail->pidfd, SIGKILL, NULL, 0);
-        while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
-            ;
+        polled = 0;
+        for (int killed = !jail->patient; polled <= 0 && killed < 2; killed++) {
+            if (killed)
+                syscall(SYS_pidfd_send_signal, jail->pidfd, SIGKILL, NULL, 0);
+            while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
+                ;
+        }
         if (polled >
             0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
             waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);

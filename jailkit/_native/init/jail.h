@@ -12,6 +12,7 @@
  *     program.c   one program, from its birth to its exec
  *     stack.c     how it is born
  *     tree.c      ending all that one program has started
+ *     guard.c     the same, and the end of the jail, without namespaces
  *
  * Every function returns 0 (or a descriptor) or -errno. Nothing here decides anything: what happens, and in which
  * order, stands in the plan.
@@ -70,6 +71,7 @@ struct launch { /* all that a program needs between its birth and its exec, wher
     const struct jk_request *request;
     const char **vectors; /* room for candidates, argv and envp, each with its NULL */
     int channel, stdio[3], exec_pipe, joins[JK_JOINS];
+    int rules; /* what it puts itself under where there are no namespaces, or -1 */
 };
 step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);

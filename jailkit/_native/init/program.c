@@ -126,6 +126,8 @@ void program(void *told) {
     /* By files that the host has opened: its rights and its view of the groups count (cgroups(7)). */
     for (uint32_t n = 0; n < r->joins; n++)
         must(JK_AT_JOIN, SYS(write, launch->joins[n], "0", 1));
+    if (launch->rules >= 0) /* a domain of its own, from which neither its guard nor PID 1 is reached */
+        must(JK_AT_FILTER, SYS(landlock_restrict_self, launch->rules, 0));
     struct strings strings = {(const char *)(r + 1), (const char *)r + r->size};
     const char **room = launch->vectors;
     const char **candidates = take_vector(&strings, r->candidates, &room);

@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { STACK = 32768, USUAL_AREA = 131072, MOST_FDS = 6 + JK_JOINS };
+enum { GUARD_STACKS = 8192, USUAL_AREA = 131072, MOST_FDS = 6 + JK_JOINS };
 
 static struct area *spare;      /* of the usual size; most jails run one program at a time */
 static uint64_t next_mark;      /* of the program that will come next ... */
@@ -44,7 +44,7 @@ static int wanted_descriptors(long size) {
 static long new_area(struct run *run, int file) {
     const struct jk_request *head = &request.head;
     uint64_t vectors = ((uint64_t)head->candidates + head->argc + head->envc + 3) * sizeof(char *);
-    uint64_t size = (sizeof(struct area) + head->size + vectors + STACK + 8191) & ~4095ull;
+    uint64_t size = (sizeof(struct area) + head->size + vectors + STACK + GUARD_STACKS + 8191) & ~4095ull;
     if (size < USUAL_AREA)
         size = USUAL_AREA;
     long at = (long)spare, got = head->size;
@@ -78,6 +78,7 @@ static long tell(struct run *run, const int *fds) {
     if (error < 0)
         return error;
     run->area->launch.channel = run->channel;
+    run->area->launch.rules = pid1 ? PROC : -1;
     copy_bytes(run->area->launch.stdio, stdio, sizeof stdio);
     run->area->launch.exec_pipe = flags & JK_RUN_EXEC_PIPE ? fds[next++] : -1;
     copy_bytes(run->area->launch.joins, fds + next, request.head.joins * sizeof *fds);
@@ -86,7 +87,7 @@ static long tell(struct run *run, const int *fds) {
 
 /* A cgroup namespace of its own marks all that the next program will ever start (see tree.c). */
 long prepare_mark(int proc) {
-    if (next_namespace >= 0)
+    if (next_namespace >= 0 || pid1)
         return 0;
     long error = SYS(unshare, CLONE_NEWCGROUP);
     if (error == 0)
@@ -99,24 +100,25 @@ void move_mark(int from) {
 }
 
 /* Who watches is told at once and given a pidfd; for the others the end is soon enough, and saves a wake-up. */
-static long start(struct run *run) {
+long give_birth(struct run *run, unsigned long how) {
     struct jk_report report = {.kind = JK_REPORT_STARTED};
     int pidfd = -1, watched = run->flags & JK_RUN_EXEC_PIPE;
-    long pid = prepare_mark(PROC);
-    if (pid < 0)
-        return pid;
+    how |= CLONE_VM | (watched ? CLONE_PIDFD : 0);
+    run->pid = report.pid = (int)clone_on(how, stack_of(run), &pidfd, program, &run->area->launch);
+    if (run->pid > 0 && watched)
+        send_report(run->channel, &report, pidfd);
+    close_fd(pidfd);
+    return run->pid < 0 ? run->pid : 0;
+}
+
+static long start(struct run *run) {
+    long error = prepare_mark(PROC);
+    if (error < 0)
+        return error;
     run->mark = next_mark;
     run->namespace = next_namespace;
     next_namespace = -1;
-    pid = clone_on(CLONE_VM | SIGCHLD | (watched ? CLONE_PIDFD : 0), (char *)run->area + run->area->size, &pidfd,
-                   program, &run->area->launch);
-    if (pid < 0)
-        return pid;
-    run->pid = report.pid = (int)pid;
-    if (watched)
-        send_report(run->channel, &report, pidfd);
-    close_fd(pidfd);
-    return 0;
+    return pid1 && !(run->flags & JK_RUN_OPEN) ? start_guarded(run) : give_birth(run, SIGCHLD);
 }
 
 int take_request(struct run *run, int room) {
@@ -125,7 +127,7 @@ int take_request(struct run *run, int room) {
         fds[n] = -1;
     long size = receive_message(CTL, &request, sizeof request, fds, MOST_FDS);
     if (size <= 0) /* the host closed the jail, or died; or our own limit on descriptors cut some off: then it ends */
-        SYS(exit_group, size == 0 ? 0 : 1);
+        end_jail(size == 0 ? 0 : 1);
     while (count < MOST_FDS && fds[count] >= 0)
         count++;
     *run = (struct run){.channel = fds[0], .namespace = -1, .flags = request.head.flags};

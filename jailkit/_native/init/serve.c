@@ -19,7 +19,7 @@ static void take_order(struct run *run, short events) {
         return;
     }
     SYS(kill, run->pid, SIGKILL);
-    tree_kill(PROC, run->mark);
+    end_tree(run);
     if (size == (long)sizeof order)
         return;
     close_fd(run->channel); /* the host let go: a program nobody waits for ends */
@@ -72,10 +72,12 @@ static void reap(void) {
         /* Orphans are our children by now, so with no child left (ECHILD) there is nothing to look for. */
         int alone = run->flags & JK_RUN_ALONE;
         if (!alone && !(run->flags & JK_RUN_DETACH) && pid != -ECHILD)
-            tree_kill(PROC, run->mark);
+            end_tree(run);
         send_report(run->channel, &run->report, -1);
-        if (alone) /* the kernel ends all the rest */
-            SYS(exit_group, 0);
+        if (alone) /* and with it all the rest */
+            end_jail(0);
+        if (run->guard) /* of what is left behind: its stack is there until the jail ends */
+            run->area = 0;
         free_run(run);
         *run = runs[--run_count];
     }
@@ -87,7 +89,7 @@ int step_prepare(struct jail *j, const long *arg) {
     j->proc = (int)arg[0];
     j->scratch = (int)arg[1];
     j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    return j->signals < 0 ? j->signals : (int)prepare_mark(j->proc);
+    return j->signals < 0 ? j->signals : (int)(arg[2] ? use_guards() : prepare_mark(j->proc));
 }
 
 /*
@@ -136,6 +138,5 @@ void serve(const struct jail *j) {
         open_until = 0;
         prepare_mark(PROC); /* an error comes again when it matters */
     }
-    for (;;)
-        SYS(exit_group, 1);
+    end_jail(1);
 }
