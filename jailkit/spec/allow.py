@@ -35,7 +35,8 @@ class Allow:
         reserved_ports: Ports below 1024 in the jail's own network: CAP_NET_BIND_SERVICE. Not
             with ``net="host"``.
         sysvipc: System V shared memory, semaphores and message queues (sysvipc(7)), of the
-            jail's own IPC namespace. POSIX ones need no switch.
+            jail's own IPC namespace. POSIX message queues need `landlock=False` instead: no rule of
+            Landlock can name them.
         ptrace: Debuggers and tracers for processes of the same jail and user: ptrace(2),
             process_vm_readv(2), kcmp(2), pidfd_getfd(2).
         mlock: Memory that is never swapped out, within the RLIMIT_MEMLOCK of the caller; without

@@ -95,7 +95,8 @@ class Limits:
             CONTAINER; the same at SANDBOX with `Allow.mlock`, and 0 without. Enforced by
             RLIMIT_MEMLOCK.
         message_queues: Bytes of POSIX message queues of one user of the jail. Default:
-            800 KiB at SANDBOX and CONTAINER. Enforced by RLIMIT_MSGQUEUE.
+            800 KiB at SANDBOX and CONTAINER. Enforced by RLIMIT_MSGQUEUE. With Landlock rules
+            none can be made at all (EACCES).
         address_space: Bytes of address space of each process. Default: unlimited. Enforced
             by RLIMIT_AS. Breaks programs that reserve much and use little (Go, Java,
             sanitizers), and a program that forks gets it once per process.

@@ -9,6 +9,7 @@ import pytest
 import jailkit
 from jailkit import ExitReason, Jail, Limits
 from tests.inside import program
+from tests.patience import patient
 
 pytestmark = pytest.mark.requires("cgroups", "userns", "python")
 
@@ -73,9 +74,10 @@ def test_programs_side_by_side_are_counted_apart() -> None:
 )
 def test_who_uses_no_time_is_stopped_by_the_clock(idle: str) -> None:
     """Reason WALL_TIME, whatever it waits for, with hardly any processor time reported."""
-    result = jailkit.run(program(idle), limits=Limits(cpu_seconds=100), timeout=1.5)
+    clock = min(patient(1.5), 8.0)  # Python starts within it, even where a processor is emulated
+    result = jailkit.run(program(idle), limits=Limits(cpu_seconds=100), timeout=clock)
     assert result.reason is ExitReason.WALL_TIME
-    assert result.usage.cpu < 1.4
+    assert result.usage.cpu < 0.9 * clock
 
 
 def test_a_program_has_its_share_of_a_processor() -> None:
