@@ -65,7 +65,8 @@ def be_ready():
 def report(kind: str, **fields: int) -> bytes:
     """Return a report as jailkit-init sends it."""
     number = ReportKind[kind] if kind in ReportKind.__members__ else int(kind)
-    return bytes(ffi.buffer(ffi.new("struct jk_report *", {"kind": number, **fields})))
+    room = {"scratch_bytes": 1 << 20, "scratch_names": 100}  # or each end would be that of a full disk
+    return bytes(ffi.buffer(ffi.new("struct jk_report *", {"kind": number, **room, **fields})))
 
 
 def _reports() -> dict[Any, str]:
