@@ -140,7 +140,7 @@ def test_of_a_program(hands: Hands, words: str) -> None:
 
 def test_of_the_same_end_again_and_again(hands: Hands) -> None:
     """The first word counts, and what comes after it costs nothing."""
-    words = "say(channel, told('EXITED', status=256); say(channel, told('FAILED', error=2))"
+    words = "say(channel, told('EXITED', status=256)); say(channel, told('FAILED', error=2))"
     hands.say(f"be_ready()\nwhile True:\n channel, more = request()\n {words}\n channel.close()\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Jail() as jail:
