@@ -122,16 +122,14 @@ def enable(parent: str, controllers: tuple[str, ...]) -> None:
     Raises:
         GroupError: The kernel refuses: the directory has no such controller, or processes of its own.
     """
-    with open(f"{parent}/cgroup.subtree_control", "rb") as file:
-        present = file.read().decode().split()
-    missing = [name for name in controllers if name not in present]
-    if not missing:
-        return
     try:
-        with open(f"{parent}/cgroup.subtree_control", "w") as control:
-            control.write(" ".join(f"+{name}" for name in missing))
+        with open(f"{parent}/cgroup.subtree_control", "rb") as file:
+            present = file.read().decode().split()
+        if missing := [name for name in controllers if name not in present]:
+            with open(f"{parent}/cgroup.subtree_control", "w") as control:
+                control.write(" ".join(f"+{name}" for name in missing))
     except OSError as error:
-        raise GroupError(f"let control groups in {parent} have {missing}", error) from error
+        raise GroupError(f"let control groups in {parent} have {', '.join(controllers)}", error) from error
 
 
 def _io_bytes(text: str | None) -> tuple[int, int] | None:
