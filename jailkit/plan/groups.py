@@ -98,7 +98,7 @@ def jail_group(limits: Limits, named: frozenset[str], host: Host) -> GroupPlan |
         for field in wanted:
             if field in named and field not in _ELSEWHERE:
                 raise UnsupportedError(
-                    f"limits.{field}", f"no control group can be made: {host.no_cgroups}", _remedy(field)
+                    f"limits.{field}", f"no control group can be made: {host.no_cgroups}", _delegation(field)
                 )
         return None
     if host.cgroups.version == 1 and limits.memory == UNLIMITED and "swap" in wanted:
@@ -163,6 +163,10 @@ def _swap_file(cgroups: Cgroups) -> str:
 def _remedy(field: str) -> str:
     if field == "swap":
         return "boot with swapaccount=1, or leave limits.swap out"
+    return _delegation(field)
+
+
+def _delegation(field: str) -> str:
     controller = _CONTROLLERS[field]
     return (
         f"give this process a delegated control group with the controller {controller}: start it by "

@@ -123,5 +123,7 @@ def test_every_call_that_fails(library: str, call: str, what: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     reached = json.loads(done.stdout)
-    assert reached or (call, what) in UNUSED, "the call is made somewhere"
+    # An ordinary user has no ids to share out, so nothing is claimed by a name of a socket.
+    unused = (call, what) in UNUSED or (call == "bind" and os.geteuid() != 0)
+    assert reached or unused, "the call is made somewhere"
     assert set(reached) <= {"worked", "LaunchError", "ClosedError", "CommandNotExecutable", "OSError"}, reached
