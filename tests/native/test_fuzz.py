@@ -36,13 +36,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("fuzz")
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     command = ["bash", str(FUZZ / "build.sh"), SOURCE, str(target), "replay"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return target
 
 
 @pytest.mark.requires("cc")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("harness", HARNESSES)
 def test_what_was_found_stays_mended(built: Path, tmp_path: Path, harness: str) -> None:
     """Every seed, and every input that once broke something, under AddressSanitizer and UBSan."""
