@@ -34,7 +34,7 @@ def as_user(
         "LANG": "C.UTF-8",
         **{
             name: os.environ[name]
-            for name in ("JAILKIT_MUST_WORK", "JAILKIT_TEST_SLOWNESS", "CI", "CC", "PYTHONPATH")
+            for name in ("JAILKIT_MUST_WORK", "JAILKIT_SOURCE", "JAILKIT_TEST_SLOWNESS", "CI", "CC", "PYTHONPATH")
             if name in os.environ
         },
     }
