@@ -45,7 +45,7 @@ static void say_all(int sock, const uint8_t *data, size_t size) {
 }
 
 static void jail_hears(int sock) {
-    struct jk_jail jail = {sock, -1, -1, -1};
+    struct jk_jail jail = {sock, -1, -1, -1, 0};
     struct jk_report report;
     int turns = 0;
     while (jk_hear(&jail, &report, 0) == 1)

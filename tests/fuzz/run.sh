@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make fuzz`: each harness for FUZZ_SECONDS (default 60) with libFuzzer. What it finds stays in tests/fuzz/found/,
+# `make fuzz`: each harness for FUZZ_SECONDS (default 60) with libFuzzer, from FUZZ_SEED (default: another each time;
+# CI names one, so that the same tree gets the same answer). What it finds stays in tests/fuzz/found/,
 # where tests/native/test_fuzz.py replays it for ever; the rest of what it learns is thrown away.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +13,7 @@ for harness in "${@:-request plan host}"; do
         mkdir "$work/$name"
         printf '== fuzz-%s\n' "$name"
         timeout --foreground -k 10 $((${FUZZ_SECONDS:-60} + 120)) "$work/fuzz-$name" \
-            -max_total_time="${FUZZ_SECONDS:-60}" -timeout=20 -rss_limit_mb=1500 -max_len=131072 -use_value_profile=1 \
+            -max_total_time="${FUZZ_SECONDS:-60}" -timeout=20 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=1500 -max_len=131072 -use_value_profile=1 \
             -verbosity=0 -print_final_stats=1 -artifact_prefix="$here/found/$name-" \
             "$work/$name" "$here/corpus/$name" >"$work/log" 2>&1 || { tail -60 "$work/log"; exit 1; }
         grep -E 'number_of_executed_units|new_units_added' "$work/log"

@@ -67,7 +67,7 @@ static void set_identity(const struct jk_request *r) {
         struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
         struct __user_cap_data_struct sets[2] = {{r->caps, r->caps, r->caps}, {0, 0, 0}};
         must(JK_AT_CAPS, SYS(capset, &head, sets));
-        for (int cap = 0; r->caps >> cap && cap < 32; cap++) /* ambient: they outlive the exec */
+        for (int cap = 0; cap < 32 && r->caps >> cap; cap++) /* ambient: they outlive the exec */
             if (r->caps >> cap & 1)
                 must(JK_AT_CAPS, SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
     }
