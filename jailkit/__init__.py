@@ -21,6 +21,7 @@ from jailkit._errors import (
 )
 from jailkit._jail import Jail
 from jailkit._once import run
+from jailkit._pool import JailPool
 from jailkit._version import __version__
 from jailkit.plan import Protection
 from jailkit.process import (
@@ -75,6 +76,7 @@ __all__ = [
     "GiB",
     "Jail",
     "JailEvent",
+    "JailPool",
     "JailSpec",
     "JailkitError",
     "KiB",

@@ -11,7 +11,7 @@ import shutil
 
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
-from jailkit.plan import Cgroups, Host, IdArea, SubIds, filter_of, id_map, step
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, divided, filter_of, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -55,7 +55,7 @@ def _facts(
     idmapped: frozenset[str],
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
-    seccomp: bytes | None,
+    seccomp: tuple[bytes, bytes] | None,
     lent_id: int | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
@@ -83,13 +83,14 @@ def _facts(
 
 
 @functools.lru_cache(maxsize=64)
-def _seccomp(spec: JailSpec, lent: bool) -> bytes | None:
+def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes, bytes] | None:
     """Compile the filter that a spec asks for; None for no filter, and where none can be."""
     wanted = filter_of(spec, lent=lent)
     if wanted is None or not _has_filters():
         return None
     try:
-        return _native.compile_filter(wanted)
+        shared, own = divided(wanted)
+        return _native.compile_filter(shared), _native.compile_filter(own)
     except _native.LibraryMissingError:
         return None
 

@@ -155,6 +155,11 @@ class Jail(Limited):
         """Whether the jail has been closed, or belongs to the process that this one was forked from."""
         return self._live is not None and (self._live.closed or self._owner != os.getpid())
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is live and its PID 1 is there: a jail that nobody closed may have been killed all the same."""
+        return self._live is not None and not self.closed and self._live.alive
+
     # --- its life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Jail:

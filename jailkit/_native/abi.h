@@ -6,7 +6,7 @@
  */
 
 enum jk_limit {
-    JK_ABI = 2,        /* both sides must agree; raised with every change of this file */
+    JK_ABI = 3,        /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
@@ -47,9 +47,10 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FILE,    /* root, path, mode, bytes, size: a new file */
              JK_OP_WRITE,   /* root, path, bytes, size: write to a file that exists */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
-             JK_OP_CHECK_DEVICE,  /* descriptor, number: it must be this character device */
-             JK_OP_CAP_BOUND,     /* mask: drop every other capability from the bounding set */
-             JK_OP_FILTER,        /* bytes, size: the seccomp filter that each program loads before its exec */
+             JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
+             JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
+             JK_OP_FILTER, /* bytes, size, 0: a seccomp filter that all inherit; 1: that each program loads before its
+                              exec */
              JK_OP_LANDLOCK_RULE, /* ruleset, file, rights where it is a directory, rights where it is not */
              JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to, 0: get ready for the first program.
                             * Without namespaces: a Landlock ruleset for each program, what the jail writes to, 1 */
@@ -91,15 +92,18 @@ enum jk_report_kind {
     JK_REPORT_EXITED    /* on the channel of one program: it ended; status and what it used */
 };
 
-/* `pid` is in the host's numbers in BORN, in the jail's in STARTED; `status` is as wait4 gives it; blocks are of 512
- * bytes; switches are voluntary, preemptions involuntary context switches. */
+/* struct rusage as the kernel fills it, see getrusage(2); blocks are of 512 bytes. */
+struct jk_usage {
+    int64_t user_s, user_us, system_s, system_us, max_rss_kib, unused[3], minor_faults, major_faults, swaps;
+    int64_t blocks_in, blocks_out, unused_too[3], switches, preemptions;
+};
+
+/* `pid` is in the host's numbers in BORN, in the jail's in STARTED; `status` is as wait4 gives it. */
 struct jk_report {
     uint32_t kind;
     int32_t phase, step, error, pid, status;
-    uint64_t user_us, system_us, max_rss_kib, minor_faults, major_faults;
-    uint64_t blocks_in, blocks_out, switches, preemptions;
+    struct jk_usage used, init;            /* of the program; of PID 1 itself so far */
     uint64_t scratch_bytes, scratch_names; /* what is free of all that the jail can write */
-    uint64_t init_us;                      /* processor time of PID 1 itself, so far */
 };
 
 enum jk_request_flag {

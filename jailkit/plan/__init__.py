@@ -10,7 +10,7 @@ from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, prepare, prepare_open
-from jailkit.plan.seccomp import SeccompFilter, filter_of
+from jailkit.plan.seccomp import SeccompFilter, divided, filter_of
 from jailkit.plan.steps import Step, step
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "changed_settings",
     "compile_plan",
     "describe",
+    "divided",
     "explain",
     "filter_of",
     "hint",

@@ -10,7 +10,7 @@ from jailkit.plan.identity import Ids
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["become_root_of_jail", "drop", "filter_code", "granted", "names", "refuse_unsupported_filter"]
+__all__ = ["become_root_of_jail", "drop", "filter_code", "filters", "granted", "names", "refuse_unsupported_filter"]
 
 # The superuser of a jail, as container engines bound it. Without CAP_SYS_ADMIN above all: with it, a mount that was
 # made read-only outside could be made writable inside (mount_setattr(2)).
@@ -72,9 +72,18 @@ def refuse_unsupported_filter(spec: JailSpec, host: Host) -> None:
             )
 
 
-def filter_code(spec: JailSpec, host: Host) -> bytes | None:
-    """Return the filter that programs load; None for none."""
+def filter_code(spec: JailSpec, host: Host) -> tuple[bytes, bytes] | None:
+    """Return the two parts of the filter that programs are under; None for none."""
     return host.seccomp if spec.effective_seccomp else None
+
+
+def filters(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Have PID 1 keep the filter until it and its programs can load it."""
+    shared, own = filter_code(spec, host) or (b"", b"")
+    if shared:
+        yield step("filter", "PID 1 loads it once, when it needs no more, and everything inherits it", text=shared)
+        why = "what PID 1 needs, each program loses just before its exec: all else is done by then"
+        yield step("filter", why, text=own, value=1)
 
 
 def granted(spec: JailSpec) -> tuple[str, ...]:
@@ -94,5 +103,4 @@ def drop(spec: JailSpec, host: Host) -> Iterator[Step]:
     if sandbox or filter_code(spec, host):
         why = "no exec can raise a privilege" if sandbox else "without it no program may load a filter"
         yield step("prctl", why, flags=("PR_SET_NO_NEW_PRIVS",), value=1)
-    if code := filter_code(spec, host):
-        yield step("filter", "each program loads it just before its exec: all else is done by then", text=code)
+    yield from filters(spec, host)

@@ -19,9 +19,11 @@ __all__ = [
     "OF_ANY_FILES",
     "OF_THE_CALLERS_FILES",
     "OF_THE_HOSTS_IPC",
+    "PID1",
     "Condition",
     "SeccompFilter",
     "Test",
+    "divided",
     "filter_of",
 ]
 
@@ -60,10 +62,13 @@ class SeccompFilter:
         actions: Pairs of the name of a call and ``allow``, ``log``, ``EPERM``, ``ENOSYS`` or ``kill``. A call that is
             not named gets EPERM if it existed when the table was written, and ENOSYS if it came later.
         conditions: They go before the actions.
+        otherwise: What is done about a number that the table does not know.
     """
 
     actions: tuple[tuple[str, str], ...]
     conditions: tuple[Condition, ...]
+    otherwise: Literal["ENOSYS", "allow"] = "ENOSYS"
+    """What is done about a call that is not named."""
 
     @property
     def allowed(self) -> int:
@@ -235,6 +240,38 @@ def _decided(actions: dict[str, str], found: tuple[Condition, ...]) -> SeccompFi
 
 def _rest(call: str, found: tuple[Condition, ...]) -> str:
     return "allow" if any(one.action == "EPERM" for one in found if one.call == call) else "EPERM"
+
+
+PID1 = frozenset(
+    "recvmsg sendmsg recvfrom ppoll wait4 read write pread64 mmap munmap close close_range dup dup3 fcntl clone unshare"
+    " kill nanosleep getrusage fstat fstatfs newfstatat openat openat2 getdents64 getpid getppid rt_sigtimedwait"
+    " landlock_restrict_self seccomp prlimit64 umask setgroups prctl setresgid setresuid capset chdir setsid"
+    " rt_sigprocmask execve exit_group".split()
+)
+"""What PID 1 calls once it serves, and a program before its exec; see _native/init/."""
+
+_FITTING = ("clone", "prctl", "openat", "prlimit64")
+"""Of these, calls whose arguments there meet `CONDITIONS`."""
+
+
+def divided(whole: SeccompFilter) -> tuple[SeccompFilter, SeccompFilter]:
+    """Divide a filter in two that, one upon the other, refuse what it refuses: of several the strictest counts.
+
+    PID 1 loads the first, which lets it work, once, and hands it on to everything; each program loads the second, which
+    is small. To load a large filter costs as much as to fork.
+    """
+    tests = {call: {one for one in whole.conditions if one.call == call} for call in PID1}
+    usual = {call: {one for one in CONDITIONS if one.call == call} for call in _FITTING}
+    fits = {call for call in _FITTING if tests[call] >= usual[call]}
+    own = {
+        call: action
+        for call, action in whole.actions
+        if call in PID1 and call not in fits and (action != "allow" or tests[call])
+    }
+    shared = tuple((call, "allow" if call in own else action) for call, action in whole.actions)
+    mine = tuple(one for one in whole.conditions if one.call in own)
+    rest = tuple(one for one in whole.conditions if one.call not in own)
+    return SeccompFilter(shared, rest), SeccompFilter(tuple(own.items()), mine, "allow")
 
 
 def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:

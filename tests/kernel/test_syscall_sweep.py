@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import platform
+import time
 from pathlib import Path
 
 import pytest
 
+import jailkit
 from jailkit import Jail, Level, SeccompPolicy
 from tests.compiled import compile_static
 from tests.inside import as_namespace_root, inside, outside, public_directory
+from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("userns", "python", "libseccomp"), pytest.mark.timeout(120)]
 GOLDEN = json.loads((Path(__file__).parent / "golden" / f"default-{platform.machine()}.json").read_text())
@@ -199,3 +202,32 @@ def test_a_superuser_with_a_filter() -> None:
         assert inside(jail, code) == ["POSSIBLE", "EPERM", "EPERM"]
     with Jail(level=Level.JAIL) as jail:
         assert inside(jail, code)[2] == "POSSIBLE"
+
+
+def filters_of(status: str) -> int:
+    """Return how many filters a process is under, by its status file."""
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return int(fields["Seccomp_filters"]) if fields["Seccomp"] == "2" else 0
+
+
+def test_pid_1_is_filtered_too_and_each_program_twice(sandbox: Jail) -> None:
+    """A program that came first, before PID 1 was ready for it, is under as much as the later ones."""
+    cat = ["cat", "/proc/self/status"]
+    assert filters_of(jailkit.run(cat, text=True).stdout) == 2
+    with Jail() as early:
+        assert filters_of(early.run(cat, text=True).stdout) == 2
+    assert sandbox.run(["true"]).ok
+    deadline = time.monotonic() + patient(10)
+    while filters_of(status_of(sandbox.pid)) != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert filters_of(sandbox.run(cat, text=True).stdout) == 2
+    with Jail(seccomp=False) as without:
+        assert filters_of(without.run(cat, text=True).stdout) == 0
+        assert filters_of(status_of(without.pid)) == 0
+
+
+def status_of(pid: int) -> str:
+    """Read the status of a process of the host."""
+    with open(f"/proc/{pid}/status") as file:
+        return file.read()

@@ -29,6 +29,7 @@ ALLOWED = {
     "_limited": {"spec", "_launch", "process"},
     "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
+    "_pool": {"_errors", "spec", "_jail", "process"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.

@@ -6,16 +6,16 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 
-static struct sock_filter code[BPF_MAXINSNS];
-static struct sock_fprog filter = {0, code};
+static struct sock_filter code[2][BPF_MAXINSNS];
+static struct sock_fprog filters[2] = {{0, code[0]}, {0, code[1]}};
 
 /* Kept where the plan, which goes away, cannot take it along; what is not used is no memory. */
 int step_filter(struct jail *j, const long *arg) {
     (void)j;
-    if ((uint64_t)arg[1] > sizeof code || (uint64_t)arg[1] % sizeof *code)
+    if ((uint64_t)arg[1] > sizeof *code || (uint64_t)arg[1] % sizeof **code || (uint64_t)arg[2] > 1)
         return -EINVAL;
-    copy_bytes(code, text(arg[0]), (size_t)arg[1]);
-    filter.len = (unsigned short)((uint64_t)arg[1] / sizeof *code);
+    copy_bytes(code[arg[2]], text(arg[0]), (size_t)arg[1]);
+    filters[arg[2]].len = (unsigned short)((uint64_t)arg[1] / sizeof **code);
     return 0;
 }
 
@@ -31,6 +31,6 @@ int step_landlock_rule(struct jail *j, const long *arg) {
     return (int)SYS(landlock_add_rule, arg[0], LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-long load_filter(void) {
-    return filter.len ? SYS(seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) : 0;
+long load_filter(int which) {
+    return filters[which].len ? SYS(seccomp, SECCOMP_SET_MODE_FILTER, 0, &filters[which]) : 0;
 }

@@ -63,7 +63,7 @@ step_function step_setattr, step_attach, step_mask, step_check_device;
 step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_bound;
 
 /* confine.c */
-long load_filter(void);
+long load_filter(int which); /* 0: what everything can be under, 1: what only programs are refused */
 step_function step_filter, step_landlock_rule;
 
 /* serve.c, program.c, stack.c, tree.c */
@@ -71,7 +71,8 @@ struct launch { /* all that a program needs between its birth and its exec, wher
     const struct jk_request *request;
     const char **vectors; /* room for candidates, argv and envp, each with its NULL */
     int channel, stdio[3], exec_pipe, joins[JK_JOINS];
-    int rules; /* what it puts itself under where there are no namespaces, or -1 */
+    int filtered; /* it has inherited the first filter */
+    int rules;    /* what it puts itself under where there are no namespaces, or -1 */
 };
 step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);

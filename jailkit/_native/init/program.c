@@ -87,7 +87,8 @@ static long next_error(long error, long result) {
 }
 
 /* As execvp(3) looks. In two rounds, because the filter refuses openat2, and cannot be taken back for the next one. */
-__attribute__((noreturn)) static void exec_first(const char **candidates, const char **argv, const char **envp) {
+__attribute__((noreturn)) static void exec_first(const char **candidates, const char **argv, const char **envp,
+                                                 int filtered) {
     long error = -ENOENT;
     const char **found = candidates;
     for (const char **candidate = candidates; *candidate; candidate++) {
@@ -99,7 +100,9 @@ __attribute__((noreturn)) static void exec_first(const char **candidates, const 
             error = next_error(error, result);
     }
     *found = 0;
-    must(JK_AT_FILTER, load_filter());
+    if (!filtered)
+        must(JK_AT_FILTER, load_filter(0));
+    must(JK_AT_FILTER, load_filter(1));
     for (; *candidates; candidates++)
         error = next_error(error, SYS(execve, *candidates, argv, envp));
     fail(JK_AT_EXEC, error);
@@ -142,5 +145,5 @@ void program(void *told) {
          SYS(rt_sigprocmask, 2 /* SIG_SETMASK, in the kernel's numbers */, &no_signals, 0, sizeof no_signals));
     if (r->flags & JK_RUN_OPEN)
         open_for_host(r, candidates[0]);
-    exec_first(candidates, argv, envp);
+    exec_first(candidates, argv, envp, launch->filtered);
 }

@@ -8,6 +8,7 @@
 
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
+int filtered;
 
 static void take_order(struct run *run, short events) {
     int32_t order = JK_ORDER_KILL_TREE;
@@ -26,31 +27,19 @@ static void take_order(struct run *run, short events) {
     run->channel = -1;
 }
 
-static uint64_t microseconds(struct timeval time) {
-    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
-}
+_Static_assert(sizeof(struct jk_usage) == sizeof(struct rusage), "the kernel's");
 
 static void note_end(int pid, int status, const struct rusage *used) {
     struct run *run = runs;
     struct statfs scratch;
-    struct rusage own;
     while (run < runs + run_count && (run->pid != pid || run->ended))
         run++;
     if (run == runs + run_count) /* an orphan */
         return;
     run->ended = 1;
     run->report = (struct jk_report){.kind = JK_REPORT_EXITED, .pid = pid, .status = status};
-    run->report.user_us = microseconds(used->ru_utime);
-    run->report.system_us = microseconds(used->ru_stime);
-    run->report.max_rss_kib = (uint64_t)used->ru_maxrss;
-    run->report.minor_faults = (uint64_t)used->ru_minflt;
-    run->report.major_faults = (uint64_t)used->ru_majflt;
-    run->report.blocks_in = (uint64_t)used->ru_inblock;
-    run->report.blocks_out = (uint64_t)used->ru_oublock;
-    run->report.switches = (uint64_t)used->ru_nvcsw;
-    run->report.preemptions = (uint64_t)used->ru_nivcsw;
-    if (SYS(getrusage, RUSAGE_SELF, &own) == 0)
-        run->report.init_us = microseconds(own.ru_utime) + microseconds(own.ru_stime);
+    copy_bytes(&run->report.used, used, sizeof *used);
+    SYS(getrusage, RUSAGE_SELF, &run->report.init);
     if (SYS(fstatfs, SCRATCH, &scratch) == 0) {
         run->report.scratch_bytes = (uint64_t)scratch.f_bfree * (uint64_t)scratch.f_bsize;
         run->report.scratch_names = (uint64_t)scratch.f_ffree;
@@ -136,7 +125,9 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
-        prepare_mark(PROC); /* an error comes again when it matters */
+        prepare_mark(PROC);                                          /* an error comes again when it matters */
+        if (!filtered && !(run_count && runs->flags & JK_RUN_ALONE)) /* else it would be for nothing */
+            filtered = load_filter(0) == 0;
     }
     end_jail(1);
 }
