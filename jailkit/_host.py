@@ -90,7 +90,7 @@ def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes, bytes] | None:
         return None
     try:
         shared, own = divided(wanted)
-        return _native.compile_filter(shared), _native.compile_filter(own)
+        return _native.compile_filter(shared), _native.compile_filter(own) if own.actions else b""
     except _native.LibraryMissingError:
         return None
 

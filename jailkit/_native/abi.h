@@ -11,8 +11,7 @@ enum jk_limit {
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
-    JK_SPARE_FD = 5,   /* something of no use is here and at 6: places kept for later */
-    JK_JOIN_FD = 7,    /* from here on: what the jail joins its control groups by ... */
+    JK_JOIN_FD = 5,    /* from here on: what the jail joins its control groups by ... */
     JK_JOINS = 8,      /* ... at most so many descriptors, for a jail or for one program */
     JK_GROUPS = 32,    /* supplementary groups of one program */
     JK_RLIMITS = 16,   /* resource limits of one program */

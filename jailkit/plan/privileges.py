@@ -82,6 +82,7 @@ def filters(spec: JailSpec, host: Host) -> Iterator[Step]:
     shared, own = filter_code(spec, host) or (b"", b"")
     if shared:
         yield step("filter", "PID 1 loads it once, when it needs no more, and everything inherits it", text=shared)
+    if own:
         why = "what PID 1 needs, each program loses just before its exec: all else is done by then"
         yield step("filter", why, text=own, value=1)
 

@@ -145,10 +145,12 @@ def _sockets(*, packets: bool) -> tuple[Condition, ...]:
 def conditions(allow: Allow, *, superuser: bool) -> tuple[Condition, ...]:
     """Return all conditions, widened by what is allowed, and by what a jail's superuser has capabilities for."""
     namespaces = _NEW_CGROUP if allow.nested else _NAMESPACES
+    # PID 1 makes a namespace of control groups for each program, which has no capability for it unless it may nest.
+    own = _without("unshare", 0, _NEW_CGROUP) if allow.nested else Condition("unshare", (Test(0, _NEW_CGROUP),))
     options = (*_PRCTL, (_PR_SET_PTRACER, 0)) if allow.ptrace else _PRCTL
     return (
         _without("clone", 0, namespaces),
-        *((_without("unshare", 0, namespaces),) if allow.nested else ()),
+        own,
         *(Condition("ioctl", (Test(1, number),), "EPERM") for number in _TTY_ATTACKS),
         *_one_of("personality", 0, _PERSONALITIES),
         *(Condition("prctl", (Test(0, first, _INT >> bits << bits),)) for first, bits in options),
@@ -224,8 +226,6 @@ def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilt
     actions = policy.actions()
     if policy.profile != "empty":
         actions |= dict.fromkeys(policy.group_calls(*opened), "allow")
-        if allow.nested:
-            actions["unshare"] = "check"
         actions |= dict(policy.changes)
     return _decided(actions, conditions(allow, superuser=superuser))
 
@@ -244,13 +244,13 @@ def _rest(call: str, found: tuple[Condition, ...]) -> str:
 
 PID1 = frozenset(
     "recvmsg sendmsg recvfrom ppoll wait4 read write pread64 mmap munmap close close_range dup dup3 fcntl clone unshare"
-    " kill nanosleep getrusage fstat fstatfs newfstatat openat openat2 getdents64 getpid getppid rt_sigtimedwait"
+    " kill nanosleep getrusage fstat fstatfs newfstatat openat getdents64 getpid getppid rt_sigtimedwait"
     " landlock_restrict_self seccomp prlimit64 umask setgroups prctl setresgid setresuid capset chdir setsid"
     " rt_sigprocmask execve exit_group".split()
 )
 """What PID 1 calls once it serves, and a program before its exec; see _native/init/."""
 
-_FITTING = ("clone", "prctl", "openat", "prlimit64")
+_FITTING = ("clone", "prctl", "openat", "prlimit64", "unshare")
 """Of these, calls whose arguments there meet `CONDITIONS`."""
 
 
@@ -258,7 +258,7 @@ def divided(whole: SeccompFilter) -> tuple[SeccompFilter, SeccompFilter]:
     """Divide a filter in two that, one upon the other, refuse what it refuses: of several the strictest counts.
 
     PID 1 loads the first, which lets it work, once, and hands it on to everything; each program loads the second, which
-    is small. To load a large filter costs as much as to fork.
+    says nothing by default, and then there is none. To load a filter and to free it costs as much as to fork.
     """
     tests = {call: {one for one in whole.conditions if one.call == call} for call in PID1}
     usual = {call: {one for one in CONDITIONS if one.call == call} for call in _FITTING}

@@ -210,21 +210,18 @@ def filters_of(status: str) -> int:
     return int(fields["Seccomp_filters"]) if fields["Seccomp"] == "2" else 0
 
 
-def test_pid_1_is_filtered_too_and_each_program_twice(sandbox: Jail) -> None:
-    """A program that came first, before PID 1 was ready for it, is under as much as the later ones."""
+@pytest.mark.parametrize(("policy", "count"), [(None, 1), ("strict", 2), (False, 0)])
+def test_a_program_is_filtered_whenever_it_comes(policy: bool | str | None, count: int) -> None:
+    """Before PID 1 was ready for it, and after; by default PID 1 is under the same filter as its programs."""
     cat = ["cat", "/proc/self/status"]
-    assert filters_of(jailkit.run(cat, text=True).stdout) == 2
-    with Jail() as early:
-        assert filters_of(early.run(cat, text=True).stdout) == 2
-    assert sandbox.run(["true"]).ok
-    deadline = time.monotonic() + patient(10)
-    while filters_of(status_of(sandbox.pid)) != 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    assert filters_of(sandbox.run(cat, text=True).stdout) == 2
-    with Jail(seccomp=False) as without:
-        assert filters_of(without.run(cat, text=True).stdout) == 0
-        assert filters_of(status_of(without.pid)) == 0
+    assert filters_of(jailkit.run(cat, text=True, seccomp=policy).stdout) == count
+    with Jail(seccomp=policy) as jail:
+        assert filters_of(jail.run(cat, text=True).stdout) == count
+        deadline = time.monotonic() + patient(10)
+        while filters_of(status_of(jail.pid)) != bool(count):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert filters_of(jail.run(cat, text=True).stdout) == count
 
 
 def status_of(pid: int) -> str:

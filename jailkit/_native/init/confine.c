@@ -11,7 +11,6 @@ static struct sock_fprog filters[2] = {{0, code[0]}, {0, code[1]}};
 
 /* Kept where the plan, which goes away, cannot take it along; what is not used is no memory. */
 int step_filter(struct jail *j, const long *arg) {
-    (void)j;
     if ((uint64_t)arg[1] > sizeof *code || (uint64_t)arg[1] % sizeof **code || (uint64_t)arg[2] > 1)
         return -EINVAL;
     copy_bytes(code[arg[2]], text(arg[0]), (size_t)arg[1]);
@@ -24,7 +23,6 @@ int step_landlock_rule(struct jail *j, const long *arg) {
     struct landlock_path_beneath_attr rule = {.parent_fd = (int)arg[1]};
     struct stat info;
     long error = SYS(fstat, arg[1], &info);
-    (void)j;
     if (error < 0)
         return (int)error;
     rule.allowed_access = (uint64_t)(S_ISDIR(info.st_mode) ? arg[2] : arg[3]);

@@ -74,6 +74,7 @@ struct launch { /* all that a program needs between its birth and its exec, wher
     int filtered; /* it has inherited the first filter */
     int rules;    /* what it puts itself under where there are no namespaces, or -1 */
 };
+extern struct stat own_file; /* the program of PID 1: no other may execute it, or open it */
 step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);
 __attribute__((noreturn)) void program(void *launch);

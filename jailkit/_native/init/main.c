@@ -10,8 +10,6 @@
 
 #include <linux/mman.h>
 
-static struct jail the_jail;
-
 int send_report(int sock, const struct jk_report *report, int passed_fd) {
     union {
         struct cmsghdr head;
@@ -140,7 +138,7 @@ static int load_plan(struct jail *j) {
 }
 
 int jail_main(int argc, char **argv) {
-    struct jail *j = &the_jail;
+    static struct jail the_jail, *j = &the_jail;
     struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_HOST, .step = -1};
     for (const char *digit = argc > 1 ? argv[1] : ""; *digit >= '0' && *digit <= '9'; digit++)
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');

@@ -9,6 +9,7 @@
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
 int filtered;
+struct stat own_file;
 
 static void take_order(struct run *run, short events) {
     int32_t order = JK_ORDER_KILL_TREE;
@@ -78,7 +79,9 @@ int step_prepare(struct jail *j, const long *arg) {
     j->proc = (int)arg[0];
     j->scratch = (int)arg[1];
     j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    return j->signals < 0 ? j->signals : (int)(arg[2] ? use_guards() : prepare_mark(j->proc));
+    const char *own = arg[2] ? "/proc/self/exe" : "self/exe";
+    long error = j->signals < 0 ? j->signals : SYS(newfstatat, j->proc, own, &own_file, 0);
+    return (int)(error < 0 ? error : arg[2] ? use_guards() : prepare_mark(j->proc));
 }
 
 /*
@@ -87,11 +90,10 @@ int step_prepare(struct jail *j, const long *arg) {
  * free: whatever is opened from here on is at or above it.
  */
 static long settle(const struct jail *j) {
-    long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->scratch, SCRATCH, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
+    const int from[] = {j->proc, j->scratch, j->signals};
+    long error = 0;
+    for (int n = 0; n < 3 && error >= 0; n++)
+        error = SYS(dup3, from[n], PROC + n, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup, CTL);
     if (error >= 0)
