@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import pwd
@@ -26,6 +27,7 @@ _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
 _ALL_IDS = 2**32 - 1
 _PR_GET_SECCOMP = 21  # <linux/prctl.h>
+_GET_ACTION_AVAIL, _RET_USER_NOTIF = 2, 0x7FC0_0000  # <linux/seccomp.h>
 _LANDLOCK_VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION, <linux/landlock.h>
 _CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP, _CAP_SYS_ADMIN, _CAP_MKNOD = 0, 6, 7, 8, 21, 27
 _RLIMIT_MSGQUEUE = 12  # which the resource module does not name
@@ -43,8 +45,8 @@ def probe(spec: JailSpec) -> Host:
     idmapped = frozenset(path for path in paths if area and not bare and _has_idmapped_mounts(path, area))
     cgroups = find_cgroups(spec.cgroup)
     lent = _lent_id(os.geteuid(), os.getegid()) if bare else None
-    seccomp = _seccomp(spec, lent is not None)
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent)
+    filters = _seccomp(spec, lent is not None)
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, filters, lent)
 
 
 @functools.lru_cache(maxsize=32)
@@ -55,7 +57,7 @@ def _facts(
     idmapped: frozenset[str],
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
-    seccomp: bytes | None,
+    filters: tuple[bytes | None, bytes],
     lent_id: int | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
@@ -75,7 +77,9 @@ def _facts(
         hard_limits=hard_limits,
         cgroups=cgroups[0],
         no_cgroups=cgroups[1],
-        seccomp=seccomp,
+        seccomp=filters[0],
+        seccomp_closing=filters[1],
+        notifies=_has_listeners(),
         landlock=_landlock_abi(),
         lent_id=lent_id,
         bounds_capabilities=_capable(_CAP_SETPCAP),
@@ -83,21 +87,30 @@ def _facts(
 
 
 @functools.lru_cache(maxsize=64)
-def _seccomp(spec: JailSpec, lent: bool) -> bytes | None:
-    """Compile the filter that a spec asks for; None for no filter, and where none can be."""
+def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes | None, bytes]:
+    """Compile the filter that a spec asks for, and what closes it; None for no filter, and where none can be."""
     wanted = filter_of(spec, lent=lent)
     if wanted is None or not _has_filters():
-        return None
+        return None, b""
     try:
-        return _native.compile_filter(wanted)
+        return _native.compile_filter(wanted), _native.compile_closing(wanted)
     except _native.LibraryMissingError:
-        return None
+        return None, b""
 
 
 @functools.cache
 def _has_filters() -> bool:
     try:
         return _native.system_call("prctl", _PR_GET_SECCOMP) >= 0
+    except OSError:
+        return False
+
+
+@functools.cache
+def _has_listeners() -> bool:
+    action = ctypes.c_uint32(_RET_USER_NOTIF)
+    try:
+        return _native.system_call("seccomp", _GET_ACTION_AVAIL, 0, ctypes.addressof(action)) == 0
     except OSError:
         return False
 

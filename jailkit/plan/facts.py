@@ -82,6 +82,8 @@ class Host:
         idmapped: Paths, out of those a spec names, on file systems that have idmapped mounts.
         seccomp: The spec's filter of system calls as an array of ``struct sock_filter``; None where the spec wants
             none, and where it cannot be made, because libseccomp is missing or the kernel has no filters.
+        seccomp_closing: What is loaded after it where it has a listener; empty where nothing is to be closed.
+        notifies: Whether the kernel has filters with a listener (SECCOMP_RET_USER_NOTIF).
         landlock: The version of the kernel's Landlock ABI (landlock(7)); 0 for none.
         hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
         lent_id: An id that owns nothing, for the jails of a privileged caller in the tier ``landlock``; else None.
@@ -104,6 +106,8 @@ class Host:
     staging: str = "/tmp"  # noqa: S108 - nothing is written there
     idmapped: frozenset[str] = frozenset()
     seccomp: bytes | None = None
+    seccomp_closing: bytes = b""
+    notifies: bool = True
     landlock: int = 0
     hard_limits: tuple[tuple[str, int], ...] = ()
     lent_id: int | None = None

@@ -12,6 +12,7 @@ from typing import Literal
 
 import attrs
 
+from jailkit.plan.denials import watched_calls
 from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
 
 __all__ = [
@@ -60,15 +61,18 @@ class SeccompFilter:
         actions: Pairs of the name of a call and ``allow``, ``log``, ``EPERM``, ``ENOSYS`` or ``kill``. A call that is
             not named gets EPERM if it existed when the table was written, and ENOSYS if it came later.
         conditions: They go before the actions.
+        reported: Instead of EPERM, the call waits for the answer of whoever listens to the filter. Actions may then be
+            ``watch``: allowed, after a word to the listener.
     """
 
     actions: tuple[tuple[str, str], ...]
     conditions: tuple[Condition, ...]
+    reported: bool = False
 
     @property
     def allowed(self) -> int:
         """How many calls a program may make, with some arguments at least."""
-        names = {name for name, action in self.actions if action in ("allow", "log")}
+        names = {name for name, action in self.actions if action in ("allow", "log", "watch")}
         return len(names | {one.call for one in self.conditions})
 
 
@@ -245,6 +249,17 @@ def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:
         lent: In the tier ``landlock``: its programs have an id that owns nothing outside.
     """
     policy = spec.effective_seccomp
-    if policy is not None and spec.tier == "landlock":
-        return _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
-    return None if policy is None else _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    if policy is None:
+        return None
+    if spec.tier == "landlock":
+        made = _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
+    else:
+        made = _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    return _reported(made, watched_calls(spec)) if spec.report_denials else made
+
+
+@functools.lru_cache(maxsize=64)
+def _reported(made: SeccompFilter, watched: tuple[str, ...]) -> SeccompFilter:
+    """Have a filter tell of what it refuses, and of some calls that it allows."""
+    actions = tuple((name, "watch" if name in watched and said == "allow" else said) for name, said in made.actions)
+    return attrs.evolve(made, actions=actions, reported=True)

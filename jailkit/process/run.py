@@ -8,6 +8,7 @@ from typing import Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
@@ -58,6 +59,7 @@ def run_program(
     )
     try:
         meter = talk.meter = _start(live, run, program, descriptors(*streams))
+        listener = listen(live, run, program.notices)
         run.feed(data or b"")
         run.listen()
         talk.advance()
@@ -82,6 +84,7 @@ def run_program(
         wall=time.monotonic() - began,
         isolation=isolation,
         account=account,
+        denials=listener.denials() if listener else (),
     )
 
 

@@ -6,16 +6,18 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 
-static struct sock_filter code[BPF_MAXINSNS];
-static struct sock_fprog filter = {0, code};
+static struct sock_filter code[2][BPF_MAXINSNS];
+static struct sock_fprog filters[2] = {{0, code[0]}, {0, code[1]}};
+static long flags[2], count;
 
 /* Kept where the plan, which goes away, cannot take it along; what is not used is no memory. */
 int step_filter(struct jail *j, const long *arg) {
     (void)j;
-    if ((uint64_t)arg[1] > sizeof code || (uint64_t)arg[1] % sizeof *code)
+    if (count == 2 || (uint64_t)arg[1] > sizeof *code || (uint64_t)arg[1] % sizeof **code)
         return -EINVAL;
-    copy_bytes(code, text(arg[0]), (size_t)arg[1]);
-    filter.len = (unsigned short)((uint64_t)arg[1] / sizeof *code);
+    copy_bytes(code[count], text(arg[0]), (size_t)arg[1]);
+    filters[count].len = (unsigned short)((uint64_t)arg[1] / sizeof **code);
+    flags[count++] = arg[2];
     return 0;
 }
 
@@ -31,6 +33,13 @@ int step_landlock_rule(struct jail *j, const long *arg) {
     return (int)SYS(landlock_add_rule, arg[0], LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-long load_filter(void) {
-    return filter.len ? SYS(seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) : 0;
+/* A filter with a listener, which is a descriptor, leaves sendmsg and seccomp open: the one after it closes them. */
+long load_filters(void) {
+    const struct jk_report report = {.kind = JK_REPORT_OPENED, .phase = JK_PHASE_PROGRAM};
+    long result = 0;
+    for (long n = 0; n < count && result >= 0; n++) {
+        result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags[n], &filters[n]);
+        result = result > 0 ? send_report(CHANNEL_FD, &report, (int)result) : result;
+    }
+    return result;
 }

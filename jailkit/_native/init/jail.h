@@ -29,9 +29,8 @@ struct jail {
     int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
     int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
     int released;
-    int proc;    /* the procfs in which PID 1 finds programs */
-    int scratch; /* what holds all that the jail can write */
-    int signals; /* a signalfd that tells of their end */
+    int kept[3]; /* the procfs in which PID 1 finds programs, what holds all that the jail can write, and a signalfd
+                  * that tells of their end */
     int slot[JK_SLOTS];
 };
 
@@ -63,7 +62,7 @@ step_function step_setattr, step_attach, step_mask, step_check_device;
 step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_bound;
 
 /* confine.c */
-long load_filter(void);
+long load_filters(void);
 step_function step_filter, step_landlock_rule;
 
 /* serve.c, program.c, stack.c, tree.c */

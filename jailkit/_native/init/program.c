@@ -99,7 +99,7 @@ __attribute__((noreturn)) static void exec_first(const char **candidates, const 
             error = next_error(error, result);
     }
     *found = 0;
-    must(JK_AT_FILTER, load_filter());
+    must(JK_AT_FILTER, load_filters());
     for (; *candidates; candidates++)
         error = next_error(error, SYS(execve, *candidates, argv, envp));
     fail(JK_AT_EXEC, error);

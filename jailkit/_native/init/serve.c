@@ -86,10 +86,9 @@ static void reap(void) {
 /* A step of the plan and not of serve(), because the plan waits for the network namespace after it. */
 int step_prepare(struct jail *j, const long *arg) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
-    j->proc = (int)arg[0];
-    j->scratch = (int)arg[1];
-    j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    return j->signals < 0 ? j->signals : (int)(arg[2] ? use_guards() : prepare_mark(j->proc));
+    int signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    copy_bytes(j->kept, (const int[]){(int)arg[0], (int)arg[1], signals}, sizeof j->kept);
+    return signals < 0 ? signals : (int)(arg[2] ? use_guards() : prepare_mark((int)arg[0]));
 }
 
 /*
@@ -98,11 +97,9 @@ int step_prepare(struct jail *j, const long *arg) {
  * free: whatever is opened from here on is at or above it.
  */
 static long settle(const struct jail *j) {
-    long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->scratch, SCRATCH, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
+    long error = 0;
+    for (int n = 0; n < 3 && error >= 0; n++)
+        error = SYS(dup3, j->kept[n], PROC + n, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup, CTL);
     if (error >= 0)
