@@ -72,9 +72,7 @@ def run_program(
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)
     if report is None and talk.verdict is None:
-        live.wait_ready()  # raises, if the jail was not even born
-        live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
-        talk.verdict = ExitReason.KILLED if live.closed else None
+        talk.verdict = _lost(live)
     return judge(
         report,
         program,
@@ -86,6 +84,13 @@ def run_program(
         account=account,
         denials=listener.denials() if listener else (),
     )
+
+
+def _lost(live: LiveJail) -> ExitReason | None:
+    """End a jail whose PID 1 has said nothing of a program's end; return the reason, if it was the host."""
+    live.wait_ready()  # raises, if the jail was not even born
+    live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
+    return ExitReason.KILLED if live.closed else None
 
 
 def _start(live: LiveJail, run: _native.Run, program: Program, stdio: tuple[int, int, int]) -> Meter | None:
