@@ -90,6 +90,7 @@ class Jail(Limited):
         cgroup: str | None = None,
         allow: Allow | Sequence[str] | None = None,
         tier: Tier | None = None,
+        report_denials: bool = False,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -107,6 +108,7 @@ class Jail(Limited):
             cgroup=cgroup,
             allow=_allowed(allow),
             tier=tier,
+            report_denials=report_denials,
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None

@@ -34,6 +34,7 @@ def run(
     cgroup: str | None = None,
     allow: Allow | Sequence[str] | None = None,
     tier: Tier | None = None,
+    report_denials: bool = False,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -68,6 +69,7 @@ def run(
         cgroup=cgroup,
         allow=allow,
         tier=tier,
+        report_denials=report_denials,
     )
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)

@@ -48,8 +48,8 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
              JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
              JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
-             JK_OP_FILTER, /* bytes, size, 0: a seccomp filter that all inherit; 1: that each program loads before its
-                              exec */
+             JK_OP_FILTER, /* bytes, size, flags of seccomp(2), whether PID 1 loads it and all inherit it: a filter of
+                            * system calls; else each program loads it before its exec */
              JK_OP_LANDLOCK_RULE, /* ruleset, file, rights where it is a directory, rights where it is not */
              JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to, 0: get ready for the first program.
                             * Without namespaces: a Landlock ruleset for each program, what the jail writes to, 1 */
@@ -87,7 +87,7 @@ enum jk_report_kind {
     JK_REPORT_READY,    /* on the control socket: every step is done */
     JK_REPORT_FAILED,   /* a step failed: phase, step, error; nothing runs */
     JK_REPORT_STARTED,  /* on the channel of one program: it was forked; its pidfd beside the message */
-    JK_REPORT_OPENED,   /* on the channel: what JK_RUN_OPEN asked for is beside the message */
+    JK_REPORT_OPENED,   /* on the channel: beside it is what JK_RUN_OPEN asked for, or the listener of a filter */
     JK_REPORT_EXITED    /* on the channel of one program: it ended; status and what it used */
 };
 

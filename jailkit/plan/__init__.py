@@ -1,6 +1,7 @@
 """HOW: from a `JailSpec` and the facts of a host to a `Plan`, without any I/O."""
 
 from jailkit.plan.compile import compile_plan
+from jailkit.plan.denials import Notices
 from jailkit.plan.explain import describe, explain
 from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds
 from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
@@ -19,6 +20,7 @@ __all__ = [
     "Host",
     "IdArea",
     "Ids",
+    "Notices",
     "Plan",
     "Program",
     "Protection",

@@ -19,7 +19,7 @@ from jailkit.plan.identity import Ids, birth_without_namespaces, join_groups
 from jailkit.plan.isolation import isolation
 from jailkit.plan.landlock import CHANGE, READ, path_rule, ruleset
 from jailkit.plan.plan import Plan
-from jailkit.plan.privileges import filters
+from jailkit.plan.privileges import filters, refuse_unsupported_report
 from jailkit.plan.steps import Step, step
 from jailkit.spec import UNLIMITED, Bind, JailSpec, Level, Limits, User
 
@@ -41,6 +41,7 @@ def compile_bare(spec: JailSpec, host: Host) -> Plan:
     """
     _refuse_host(host)
     _refuse_spec(spec)
+    refuse_unsupported_report(spec, host)
     ids = _ids(host)
     user = User(ids.uids[0][0], ids.gids[0][0], name=spec.effective_user.name, home=host.private)
     group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)

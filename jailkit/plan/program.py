@@ -8,6 +8,7 @@ import attrs
 
 from jailkit.plan.bare import refuse_user_limits
 from jailkit.plan.bounds import bounds
+from jailkit.plan.denials import Notices, notices
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GroupPlan, accounts_group, program_group
 from jailkit.plan.identity import check_user
@@ -44,6 +45,7 @@ class Program:
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
         group: The control group that it gets for itself, or None.
         group_in_company: The same, for the time when other programs are in the group of the jail.
+        notices: What the host is told of refused calls, or None.
         disk: Bytes that the jail may write, or inf: whether it was full in the end is for the verdict.
     """
 
@@ -65,6 +67,7 @@ class Program:
     open_flags: tuple[str, ...] = ()
     group: GroupPlan | None = None
     group_in_company: GroupPlan | None = None
+    notices: Notices | None = None
     disk: float = UNLIMITED
 
 
@@ -116,6 +119,7 @@ def prepare(
         capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
+        notices=notices(spec),
         disk=UNLIMITED if plan.private or spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
 
@@ -141,6 +145,7 @@ def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSp
         opening,
         group=None,
         group_in_company=None,
+        notices=None,
         flags=flags,
         umask=0o777 & ~mode,
         open_flags=open_flags,

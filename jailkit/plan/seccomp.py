@@ -12,6 +12,7 @@ from typing import Literal
 
 import attrs
 
+from jailkit.plan.denials import watched_calls
 from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
 
 __all__ = [
@@ -63,17 +64,19 @@ class SeccompFilter:
             not named gets EPERM if it existed when the table was written, and ENOSYS if it came later.
         conditions: They go before the actions.
         otherwise: What is done about a number that the table does not know.
+        reported: Instead of EPERM, the call waits for the answer of whoever listens to the filter. Actions may then be
+            ``watch``: allowed, after a word to the listener.
     """
 
     actions: tuple[tuple[str, str], ...]
     conditions: tuple[Condition, ...]
     otherwise: Literal["ENOSYS", "allow"] = "ENOSYS"
-    """What is done about a call that is not named."""
+    reported: bool = False
 
     @property
     def allowed(self) -> int:
         """How many calls a program may make, with some arguments at least."""
-        names = {name for name, action in self.actions if action in ("allow", "log")}
+        names = {name for name, action in self.actions if action in ("allow", "log", "watch")}
         return len(names | {one.call for one in self.conditions})
 
 
@@ -282,6 +285,17 @@ def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:
         lent: In the tier ``landlock``: its programs have an id that owns nothing outside.
     """
     policy = spec.effective_seccomp
-    if policy is not None and spec.tier == "landlock":
-        return _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
-    return None if policy is None else _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    if policy is None:
+        return None
+    if spec.tier == "landlock":
+        made = _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
+    else:
+        made = _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    return _reported(made, watched_calls(spec)) if spec.report_denials else made
+
+
+@functools.lru_cache(maxsize=64)
+def _reported(made: SeccompFilter, watched: tuple[str, ...]) -> SeccompFilter:
+    """Have a filter tell of what it refuses, and of some calls that it allows."""
+    actions = tuple((name, "watch" if name in watched and said == "allow" else said) for name, said in made.actions)
+    return attrs.evolve(made, actions=actions, reported=True)

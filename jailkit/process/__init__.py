@@ -8,7 +8,7 @@ from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
 from jailkit.process.process import Process, open_program
-from jailkit.process.result import ExitReason, Result, Usage
+from jailkit.process.result import Denial, ExitReason, Result, Usage
 from jailkit.process.run import run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
 
@@ -16,6 +16,7 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Denial",
     "EventKind",
     "ExitReason",
     "GroupError",

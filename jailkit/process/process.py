@@ -17,6 +17,7 @@ from jailkit import _native
 from jailkit._errors import ClosedError, WaitTimeout
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import Listener, listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
@@ -59,6 +60,7 @@ class Process:
         began: float,
         text: bool,
         meter: Meter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.args = program.argv
         self._live = live
@@ -70,6 +72,7 @@ class Process:
         self._began = began
         self._wall = math.nan
         self._meter = meter
+        self._listener = listener
         self._account: Account | None = None
         self._talk = Conversation(
             run,
@@ -219,6 +222,7 @@ class Process:
             wall=self._wall,
             isolation=self._isolation,
             account=self._account or Account(),
+            denials=self._listener.denials() if self._listener else (),
         )
 
     def close(self) -> None:
@@ -295,7 +299,8 @@ def open_program(
     try:
         meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
         _wait_exec(live, run, program)
-        return Process(live, run, program, isolation, began=began, text=text, meter=meter)
+        listener = listen(live, run, program.notices)
+        return Process(live, run, program, isolation, began=began, text=text, meter=meter, listener=listener)
     except BaseException:
         run.close()
         live.ledger.finish(meter)

@@ -8,6 +8,7 @@ from typing import Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
@@ -58,6 +59,7 @@ def run_program(
     )
     try:
         meter = talk.meter = _start(live, run, program, descriptors(*streams))
+        listener = listen(live, run, program.notices)
         run.feed(data or b"")
         run.listen()
         talk.advance()
@@ -70,9 +72,7 @@ def run_program(
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)
     if report is None and talk.verdict is None:
-        live.wait_ready()  # raises, if the jail was not even born
-        live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
-        talk.verdict = ExitReason.KILLED if live.closed else None
+        talk.verdict = _lost(live)
     return judge(
         report,
         program,
@@ -82,7 +82,15 @@ def run_program(
         wall=time.monotonic() - began,
         isolation=isolation,
         account=account,
+        denials=listener.denials() if listener else (),
     )
+
+
+def _lost(live: LiveJail) -> ExitReason | None:
+    """End a jail whose PID 1 has said nothing of a program's end; return the reason, if it was the host."""
+    live.wait_ready()  # raises, if the jail was not even born
+    live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
+    return ExitReason.KILLED if live.closed else None
 
 
 def _start(live: LiveJail, run: _native.Run, program: Program, stdio: tuple[int, int, int]) -> Meter | None:

@@ -36,7 +36,7 @@ ALLOWED = {
 ONLY = {
     # Who watches is handed one decided program, and a result repeats which protections were in force; neither says
     # how that came about.
-    ("process", "plan"): {"GroupPlan", "Program", "Protection", "Setting"},
+    ("process", "plan"): {"GroupPlan", "Notices", "Program", "Protection", "Setting"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
 ON_TOP = {"", "__main__", "_cli", "_doctor"}

@@ -54,32 +54,32 @@ int jk_keep(struct jk_run *run, const struct jk_report *report) {
     return run->got_report = 1;
 }
 
-int jk_wait_exec(struct jk_run *run, int timeout_ms) {
+/* Take one message about a program: a descriptor to keep, or the report of its end. */
+static int hear(struct jk_run *run, int timeout_ms) {
     struct jk_report report;
+    int fd, heard = jk_receive(run->channel, &report, &fd, timeout_ms);
+    int *place = heard != 1 || report.kind != JK_REPORT_STARTED ? &run->file : &run->pidfd;
+    if (fd >= 0 && *place < 0 && (report.kind == JK_REPORT_STARTED || report.kind == JK_REPORT_OPENED))
+        return *place = fd, heard;
+    close_fd(&fd);
+    return heard == 1 ? jk_keep(run, &report) : heard;
+}
+
+int jk_wait_exec(struct jk_run *run, int timeout_ms) {
     struct pollfd executed = {run->exec_pipe, POLLIN, 0};
-    int fd, heard = executed.fd < 0 ? 1 : poll(&executed, 1, timeout_ms);
+    int heard = executed.fd < 0 ? 1 : poll(&executed, 1, timeout_ms);
     if (heard <= 0)
         return heard == 0 ? -EAGAIN : -errno; /* EINTR: let Python look at the signal, and come again */
     close_fd(&run->exec_pipe);
     /* The program's own word, if it failed, is on the channel by now; that of PID 1 may still be on its way. */
-    while (heard == 1 && !run->got_report) {
-        heard = jk_receive(run->channel, &report, &fd, run->pidfd < 0 ? timeout_ms : 0);
-        if (heard == 1 && report.kind == JK_REPORT_STARTED && run->pidfd < 0 && fd >= 0) {
-            run->pidfd = fd;
-        } else if (heard == 1) {
-            close_fd(&fd);
-            heard = jk_keep(run, &report);
-        }
-    }
+    while (heard == 1 && !run->got_report)
+        heard = hear(run, run->pidfd < 0 ? timeout_ms : 0);
     return heard == -EAGAIN && run->pidfd >= 0 ? 1 : heard;
 }
 
 int jk_take_file(struct jk_run *run, int timeout_ms) {
-    struct jk_report report;
-    int heard = jk_receive(run->channel, &report, &run->file, timeout_ms);
-    if (heard == 1 && report.kind != JK_REPORT_OPENED)
-        close_fd(&run->file);
-    return heard == 1 ? run->file >= 0 || jk_keep(run, &report) : heard;
+    int heard = hear(run, timeout_ms);
+    return heard == 1 ? run->file >= 0 || run->got_report : heard;
 }
 
 int jk_order(const struct jk_run *run, int order) {

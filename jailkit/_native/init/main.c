@@ -144,7 +144,7 @@ int jail_main(int argc, char **argv) {
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
     for (int n = 0; n < JK_SLOTS; n++)
         j->slot[n] = SLOT_UNUSED;
-    j->gate[0] = j->gate[1] = j->proc = j->scratch = j->signals = -1;
+    j->gate[0] = j->gate[1] = j->kept[0] = j->kept[1] = j->kept[2] = -1;
     SYS(umask, 0); /* the modes of a plan are exact */
     failed.error = load_plan(j);
     if (failed.error < 0) {

@@ -106,8 +106,7 @@ __attribute__((noreturn)) static void exec_first(const char **paths, const char 
             error = next_error(error, result);
     }
     *found = 0;
-    for (int n = filtered; n < 2; n++)
-        must(JK_AT_FILTER, load_filter(n));
+    must(JK_AT_FILTER, load_filters(filtered, kept_filters));
     for (; *paths; paths++)
         error = next_error(error, SYS(execve, *paths, argv, envp));
     fail(JK_AT_EXEC, error);

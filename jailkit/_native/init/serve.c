@@ -76,12 +76,11 @@ static void reap(void) {
 /* A step of the plan and not of serve(), because the plan waits for the network namespace after it. */
 int step_prepare(struct jail *j, const long *arg) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
-    j->proc = (int)arg[0];
-    j->scratch = (int)arg[1];
-    j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    int signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
     const char *own = arg[2] ? "/proc/self/exe" : "self/exe";
-    long error = j->signals < 0 ? j->signals : SYS(newfstatat, j->proc, own, &own_file, 0);
-    return (int)(error < 0 ? error : arg[2] ? use_guards() : prepare_mark(j->proc));
+    long error = signals < 0 ? signals : SYS(newfstatat, arg[0], own, &own_file, 0);
+    copy_bytes(j->kept, (const int[]){(int)arg[0], (int)arg[1], signals}, sizeof j->kept);
+    return (int)(error < 0 ? error : arg[2] ? use_guards() : prepare_mark((int)arg[0]));
 }
 
 /*
@@ -90,10 +89,9 @@ int step_prepare(struct jail *j, const long *arg) {
  * free: whatever is opened from here on is at or above it.
  */
 static long settle(const struct jail *j) {
-    const int from[] = {j->proc, j->scratch, j->signals};
     long error = 0;
     for (int n = 0; n < 3 && error >= 0; n++)
-        error = SYS(dup3, from[n], PROC + n, O_CLOEXEC);
+        error = SYS(dup3, j->kept[n], PROC + n, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup, CTL);
     if (error >= 0)
@@ -127,9 +125,9 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
-        prepare_mark(PROC);                                          /* an error comes again when it matters */
-        if (!filtered && !(run_count && runs->flags & JK_RUN_ALONE)) /* else it would be for nothing */
-            filtered = load_filter(0) == 0;
+        prepare_mark(PROC); /* an error comes again when it matters */
+        if (filtered < inherited_filters && !(run_count && runs->flags & JK_RUN_ALONE)) /* that has no successor */
+            filtered = load_filters(0, inherited_filters) < 0 ? 0 : inherited_filters;
     }
     end_jail(1);
 }
