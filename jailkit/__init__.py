@@ -56,6 +56,7 @@ from jailkit.spec import (
     Proc,
     SeccompPolicy,
     Symlink,
+    Terminal,
     Tmpfs,
     User,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "SeccompPolicy",
     "SpecError",
     "Symlink",
+    "Terminal",
     "Tmpfs",
     "Turn",
     "UnsupportedError",

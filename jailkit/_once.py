@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jailkit._jail import Jail, adopt
-from jailkit._launch import blueprint, explained, launch, program_for
+from jailkit._launch import blueprint, explained, launch, program_for, with_terminal
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
-from jailkit.spec import Allow, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
+from jailkit.spec import Allow, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["run"]
 
@@ -41,6 +41,7 @@ def run(
     stdin: Stream = None,
     stdout: Stream = PIPE,
     stderr: Stream = PIPE,
+    pty: Pty = False,
 ) -> Result[Any]:
     r"""Build a jail, run one program in it, destroy the jail; return how it ended.
 
@@ -72,10 +73,16 @@ def run(
     data = input.encode() if isinstance(input, str) else input
     streams = (PIPE if data is not None else stdin, stdout, stderr)
     made = blueprint(jail.spec)
-    program = program_for(made, argv, timeout=timeout, alone=True)
+    # A terminal is opened in the jail, so the program comes after it.
+    program = program_for(made, argv, timeout=timeout, alone=pty is False)
+    program, terminal = with_terminal(made, program, pty, None, streams)
     live = adopt(launch(made))
     try:
-        result = run_program(live, program, streams, data=data, text=text, isolation=made.plan.isolation)
+        if terminal is not None:
+            live.start()
+            live.wait_ready()
+        isolation = made.plan.isolation
+        result = run_program(live, program, streams, data=data, text=text, isolation=isolation, terminal=terminal)
     except StartFailed as failed:
         raise explained(made, failed) from failed.__cause__
     finally:

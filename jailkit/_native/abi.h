@@ -6,7 +6,7 @@
  */
 
 enum jk_limit {
-    JK_ABI = 2,        /* both sides must agree; raised with every change of this file */
+    JK_ABI = 3,        /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
@@ -110,7 +110,8 @@ enum jk_request_flag {
     JK_RUN_NULL = 64,     /* times 1, 2, 4 for stdin, stdout, stderr: /dev/null, and no descriptor beside the request */
     JK_RUN_MERGE = 512,   /* stderr is the same as stdout, and no descriptor beside the request */
     JK_RUN_OPEN = 32,     /* open the only candidate with `open_flags` as the program's user instead of executing it */
-    JK_RUN_SETGROUPS = 16 /* set the supplementary groups; off where the id map forbids setgroups(2) */
+    JK_RUN_TERMINAL = 1024, /* stdin is a terminal: it becomes that of the program's session */
+    JK_RUN_SETGROUPS = 16   /* set the supplementary groups; off where the id map forbids setgroups(2) */
 };
 
 struct jk_rlimit {

@@ -21,7 +21,9 @@ from jailkit.process.live import LiveJail
 from jailkit.process.reading import Outputs, Reading
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.talk import Captured, Talk
+from jailkit.process.terminal import end_of_input, resize
 from jailkit.process.verdict import Account, judge, take_account
+from jailkit.spec import Terminal
 
 __all__ = ["Process"]
 
@@ -51,7 +53,7 @@ class Process:
         program: Program,
         isolation: tuple[Protection, ...],
         *,
-        files: tuple[IO[Any] | None, IO[Any] | None, IO[Any] | None],
+        files: tuple[IO[Any] | None, ...],
         began: float,
         text: bool,
         meter: Meter | None = None,
@@ -77,6 +79,7 @@ class Process:
             cpu_limit=program.cpu_limit,
         )
         self.stdin, self.stdout, self.stderr = files
+        self._on_terminal = "JK_RUN_TERMINAL" in program.flags
         if program.wall_seconds != math.inf:
             self._watch(began + program.wall_seconds - time.monotonic())
         _open_processes.add(self)
@@ -195,7 +198,8 @@ class Process:
         self._run.lend(0, os.dup(self.stdin.fileno()))
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
-        self._run.feed(data.encode() if isinstance(data, str) else data or b"")
+        data = data.encode() if isinstance(data, str) else data or b""
+        self._run.feed(data + end_of_input(data) if self._on_terminal else data)
 
     def stream(self, input: bytes | str | None = None) -> Outputs:  # noqa: A002 - as in subprocess
         r"""Read what the program writes to its pipes as it comes, both streams in one iteration.
@@ -241,6 +245,21 @@ class Process:
             if data is not None and self.stdin is not None and not self.stdin.closed:
                 self._hand_over_stdin(data)
         return Outputs(self._reading, self._lock, self.wait)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal of a program that was started with ``pty``, which gets SIGWINCH.
+
+        Raises:
+            SpecError: One of them is not an int from 1 to 65535, or the program has no terminal.
+            ClosedError: This handle is closed.
+        """
+        size = Terminal(rows, columns)
+        if not self._on_terminal or self.stdout is None:
+            raise SpecError("pty", False, "a program that was started with pty")
+        with self._lock:
+            if self.stdout.closed:
+                raise ClosedError("this process handle is closed")
+            resize(self.stdout.fileno(), size)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""
@@ -295,8 +314,8 @@ class Process:
         """For what else moves the bytes of a program, in this package: under the lock, and for as long as it runs."""
         if self._run.closed and not self._talk.ended:
             raise ClosedError("this process handle is closed")
-        if self._reading is not None:
-            raise SpecError("process", self, "a program whose output is not read by stream() or lines()")
+        if self._reading is not None or self._on_terminal:
+            raise SpecError("process", self, "a program with pipes, whose output is not read by stream() or lines()")
         return self._talk, self._run, self._lock
 
     def _disown(self) -> None:

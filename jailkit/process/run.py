@@ -13,7 +13,9 @@ from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import KILL_SECONDS, Captured, Talk
+from jailkit.process.terminal import end_of_input, submit_on_terminal
 from jailkit.process.verdict import judge, take_account
+from jailkit.spec import Terminal
 
 __all__ = ["run_program"]
 
@@ -28,6 +30,7 @@ def run_program(
     data: bytes | None,
     text: bool,
     isolation: tuple[Protection, ...],
+    terminal: tuple[Program, Terminal] | None = None,
 ) -> Result[Any]:
     """Run a program to its end.
 
@@ -38,6 +41,7 @@ def run_program(
         data: What to write to stdin when that is a pipe.
         text: Decode what comes.
         isolation: For the result.
+        terminal: How to open a terminal that all three streams are, and its size.
 
     Raises:
         LaunchError: The program could not be started.
@@ -57,8 +61,12 @@ def run_program(
         cpu_limit=program.cpu_limit,
     )
     try:
-        meter = talk.meter = _start(live, run, program, descriptors(*streams))
-        run.feed(data or b"")
+        if terminal is None:
+            meter = talk.meter = _start(live, run, program, descriptors(*streams))
+            run.feed(data or b"")
+        else:
+            meter = talk.meter = submit_on_terminal(live, run, program, terminal, watched=False)
+            run.feed((data or b"") + end_of_input(data or b""))
         run.listen()
         talk.advance()
         account = take_account(meter, talk.report, alone=alone)

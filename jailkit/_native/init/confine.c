@@ -11,7 +11,6 @@ static struct sock_fprog filter = {0, code};
 
 /* Kept where the plan, which goes away, cannot take it along; what is not used is no memory. */
 int step_filter(struct jail *j, const long *arg) {
-    (void)j;
     if ((uint64_t)arg[1] > sizeof code || (uint64_t)arg[1] % sizeof *code)
         return -EINVAL;
     copy_bytes(code, text(arg[0]), (size_t)arg[1]);
@@ -24,7 +23,6 @@ int step_landlock_rule(struct jail *j, const long *arg) {
     struct landlock_path_beneath_attr rule = {.parent_fd = (int)arg[1]};
     struct stat info;
     long error = SYS(fstat, arg[1], &info);
-    (void)j;
     if (error < 0)
         return (int)error;
     rule.allowed_access = (uint64_t)(S_ISDIR(info.st_mode) ? arg[2] : arg[3]);
