@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for, with_terminal
+from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
@@ -256,15 +256,23 @@ class Jail(Limited):
             ExitError: It failed, and `check` was given.
             ClosedError: The jail is not started, or closed, or its PID 1 was killed.
         """
-        program = program_for(
-            self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach
+        once = once_for(
+            self._made,
+            self._started(),
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            user=user,
+            env=env,
+            cwd=cwd,
+            limits=limits,
+            timeout=timeout,
+            detach=detach,
         )
-        data = input.encode() if isinstance(input, str) else input
-        streams = (PIPE if data is not None else stdin, stdout, stderr)
-        program, terminal = with_terminal(self._made, program, pty, user, streams)
-        live, isolation = self._started(), self._made.plan.isolation
         try:
-            result = run_program(live, program, streams, data=data, text=text, isolation=isolation, terminal=terminal)
+            result = run_program(once)
         except StartFailed as failed:
             raise explained(self._made, failed) from failed.__cause__
         return result.check() if check else result

@@ -29,15 +29,27 @@ from jailkit.process import (
     PIPE,
     GroupError,
     LiveJail,
+    Once,
     PrivateDirectory,
     PrivateError,
     StartFailed,
+    Stream,
     group_failure,
     new_name,
 )
 from jailkit.spec import Command, JailSpec, Limits, Pty, Terminal, User, terminal_of
 
-__all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "modified", "program_for", "with_terminal"]
+__all__ = [
+    "Blueprint",
+    "blueprint",
+    "explained",
+    "launch",
+    "make_spec",
+    "modified",
+    "once_for",
+    "program_for",
+    "with_terminal",
+]
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -170,6 +182,32 @@ def with_terminal(
             raise SpecError(name, stream, "nothing beside pty: all three streams are the terminal")
     owner = Command(["x"], user=user).user
     return on_terminal(program), (prepare_terminal(owner, made.spec, made.plan, made.host), size)
+
+
+def once_for(
+    made: Blueprint,
+    live: LiveJail,
+    argv: Sequence[Any],
+    *,
+    input: bytes | str | None,  # noqa: A002 - as in subprocess
+    streams: tuple[Stream, Stream, Stream],
+    text: bool,
+    pty: Pty,
+    user: int | User | None = None,
+    **words: Any,
+) -> Once:
+    """Decide a program that runs to its end in one go; `words` are those of `program_for`.
+
+    Raises:
+        SpecError: A word of it is wrong.
+        UnsupportedError: The jail has no such user and no terminals, or this host cannot give one of the limits.
+    """
+    data = input.encode() if isinstance(input, str) else input
+    if data is not None:
+        streams = (PIPE, *streams[1:])
+    program = program_for(made, argv, user=user, **words)
+    program, terminal = with_terminal(made, program, pty, user, streams)
+    return Once(live, program, streams, data=data, text=text, isolation=made.plan.isolation, terminal=terminal)
 
 
 def launch(made: Blueprint) -> LiveJail:

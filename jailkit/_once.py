@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jailkit._jail import Jail, adopt
-from jailkit._launch import blueprint, explained, launch, program_for, with_terminal
+from jailkit._launch import blueprint, explained, launch, once_for
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
 from jailkit.spec import Allow, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
@@ -70,19 +70,21 @@ def run(
         allow=allow,
         tier=tier,
     )
-    data = input.encode() if isinstance(input, str) else input
-    streams = (PIPE if data is not None else stdin, stdout, stderr)
     made = blueprint(jail.spec)
-    # A terminal is opened in the jail, so the program comes after it.
-    program = program_for(made, argv, timeout=timeout, alone=pty is False)
-    program, terminal = with_terminal(made, program, pty, None, streams)
     live = adopt(launch(made))
     try:
-        if terminal is not None:
-            live.start()
-            live.wait_ready()
-        isolation = made.plan.isolation
-        result = run_program(live, program, streams, data=data, text=text, isolation=isolation, terminal=terminal)
+        once = once_for(
+            made,
+            live,
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            timeout=timeout,
+            alone=pty is False,
+        )
+        result = run_program(once)
     except StartFailed as failed:
         raise explained(made, failed) from failed.__cause__
     finally:

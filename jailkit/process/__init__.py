@@ -11,8 +11,9 @@ from jailkit.process.opening import open_program
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
 from jailkit.process.process import Process
 from jailkit.process.reading import Chunk, Outputs
+from jailkit.process.ready import Watch
 from jailkit.process.result import ExitReason, Result, Usage
-from jailkit.process.run import run_program
+from jailkit.process.run import Once, run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "GroupError",
     "JailEvent",
     "LiveJail",
+    "Once",
     "Outputs",
     "Pressure",
     "PrivateDirectory",
@@ -36,6 +38,7 @@ __all__ = [
     "Stream",
     "Turn",
     "Usage",
+    "Watch",
     "Watcher",
     "converse",
     "group_failure",

@@ -181,15 +181,19 @@ class Process:
                 called again, without `input`.
             ClosedError: This handle was closed before the program had ended.
         """
+        self._listen(input)
+        self._advance(timeout)
+        return self._talk.captured.outputs(text=self._text)
+
+    def _listen(self, data: bytes | str | None) -> None:
+        """Have the input written and the outputs kept by whoever waits for the end from now on."""
         with self._lock:
             if self.stdin is not None and not self.stdin.closed:
-                self._hand_over_stdin(input)
+                self._hand_over_stdin(data)
             for number, file in ((1, self.stdout), (2, self.stderr)):
                 if file is not None and not file.closed and self._run.stream(number) < 0 and not self._talk.ended:
                     self._run.lend(number, file.fileno())
             self._run.listen()
-        self._advance(timeout)
-        return self._talk.captured.outputs(text=self._text)
 
     def _hand_over_stdin(self, data: bytes | str | None) -> None:
         assert self.stdin is not None  # noqa: S101 - the caller has looked
