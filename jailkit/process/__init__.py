@@ -6,6 +6,7 @@ from jailkit.process.events import EventKind, JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
 from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
+from jailkit.process.hooks import end, half_read, listen, reading_of, watch
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.opening import open_program
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
@@ -41,12 +42,17 @@ __all__ = [
     "Watch",
     "Watcher",
     "converse",
+    "end",
     "group_failure",
+    "half_read",
     "jail_usage",
+    "listen",
     "new_name",
     "open_program",
     "parse_pressure",
     "read_file",
+    "reading_of",
     "run_program",
+    "watch",
     "write_file",
 ]

@@ -16,6 +16,7 @@ from typing import IO, Any, final
 from jailkit import _native
 from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
+from jailkit.process.alarm import call_at
 from jailkit.process.cgroup import Meter
 from jailkit.process.live import LiveJail
 from jailkit.process.reading import Outputs, Reading
@@ -81,10 +82,10 @@ class Process:
         self.stdin, self.stdout, self.stderr = files
         self._on_terminal = "JK_RUN_TERMINAL" in program.flags
         if program.wall_seconds != math.inf:
-            self._watch(began + program.wall_seconds - time.monotonic())
+            self._watch(began + program.wall_seconds)
         _open_processes.add(self)
 
-    def _watch(self, seconds: float) -> None:
+    def _watch(self, when: float) -> None:
         """Have the program killed in time, even if nobody waits for it; without keeping this object alive."""
         mine = weakref.ref(self)
 
@@ -93,10 +94,7 @@ class Process:
             if process is not None and not process._gone():  # noqa: SLF001 - its own
                 process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
-        timer = threading.Timer(max(0.0, seconds), expire)
-        timer.daemon = True
-        timer.start()
-        self._forget_timer = weakref.finalize(self, timer.cancel)
+        self._forget_timer = weakref.finalize(self, call_at(when, expire).cancel)
 
     @property
     def pidfd(self) -> int:
@@ -244,11 +242,12 @@ class Process:
             if self._reading is None:
                 if self._run.closed:
                     raise ClosedError("this process handle is closed")
-                self._reading = Reading(self._talk, self._run, (self.stdout, self.stderr), text=self._text)
+                files = (self.stdout, self.stderr)
+                self._reading = Reading(self._talk, self._run, files, self._lock, text=self._text)
             self._reading.by(longest)
             if data is not None and self.stdin is not None and not self.stdin.closed:
                 self._hand_over_stdin(data)
-        return Outputs(self._reading, self._lock, self.wait)
+        return Outputs(self._reading, self.wait)
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal of a program that was started with ``pty``, which gets SIGWINCH.
@@ -299,8 +298,7 @@ class Process:
     def close(self) -> None:
         """Close the pipes and let go of the program, which is killed if it still runs."""
         if self._reading is not None:
-            with self._lock:
-                self._reading.close()
+            self._reading.close()
         for number, file in enumerate((self.stdin, self.stdout, self.stderr)):
             if file is not None:
                 if number:
@@ -325,6 +323,7 @@ class Process:
     def _disown(self) -> None:
         """After a fork, in the child: let go without touching the program, which is the parent's."""
         self._lock = threading.RLock()
+        self._reading = None
         for number in (1, 2):
             self._run.lend(number, -1)
         self._run.disown()

@@ -84,9 +84,21 @@ class Once:
         self.run.feed(data)
         self.run.listen()
 
-    def settle(self) -> None:
-        """Read the accounts of a program that has ended."""
-        self._account = take_account(self.talk.meter, self.talk.report, alone=self._alone)
+    def finish(self) -> None:
+        """Read the accounts of a program that has ended, and let go."""
+        try:
+            self._account = take_account(self.talk.meter, self.talk.report, alone=self._alone)
+        finally:
+            self.close()
+
+    def abort(self) -> None:
+        """Kill a program, if there is one, and come back when all that it has started is gone."""
+        try:
+            if not self.run.closed:
+                self.talk.kill(ExitReason.KILLED)
+                self.talk.advance()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go. This is also the order to kill: after an error nothing is left running."""
@@ -130,9 +142,10 @@ def run_program(once: Once) -> Result[Any]:
     try:
         once.start()
         once.talk.advance()
-        once.settle()
-    finally:
+    except BaseException:
         once.close()
+        raise
+    once.finish()
     return once.result()
 
 
