@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
+from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
@@ -25,7 +25,7 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
+from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["Jail", "adopt"]
 
@@ -230,8 +230,9 @@ class Jail(Limited):
         stdout: Stream = PIPE,
         stderr: Stream = PIPE,
         detach: bool = False,
+        pty: Pty = False,
     ) -> Result[Any]:
-        """Run a program in the jail and wait for its end, as `subprocess.run` does.
+        r"""Run a program in the jail and wait for its end, as `subprocess.run` does.
 
         Args:
             argv: The program and its arguments. Without a slash it is looked for in the jail's PATH.
@@ -249,6 +250,9 @@ class Jail(Limited):
             stderr: The same, or STDOUT.
             detach: Let processes that the program leaves behind live until the jail closes. By default they are
                 killed when the program ends.
+            pty: Give it a terminal of the jail's own, instead of three pipes: True (24 rows of 80 columns), rows and
+                columns, or a `Terminal`. What it writes there is the result's `stdout`, with ``\r\n`` as terminals
+                have it; `input` is typed, with ^D at its end. A terminal of the caller's is never handed in.
 
         Raises:
             SpecError: An argument is wrong.
@@ -259,14 +263,23 @@ class Jail(Limited):
             ExitError: It failed, and `check` was given.
             ClosedError: The jail is not started, or closed, or its PID 1 was killed.
         """
-        program = program_for(
-            self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach
+        once = once_for(
+            self._made,
+            self._started(),
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            user=user,
+            env=env,
+            cwd=cwd,
+            limits=limits,
+            timeout=timeout,
+            detach=detach,
         )
-        data = input.encode() if isinstance(input, str) else input
-        streams = (PIPE if data is not None else stdin, stdout, stderr)
-        live = self._started()
         try:
-            result = run_program(live, program, streams, data=data, text=text, isolation=self._made.plan.isolation)
+            result = run_program(once)
         except StartFailed as failed:
             raise explained(self._made, failed) from failed.__cause__
         return result.check() if check else result
@@ -285,11 +298,13 @@ class Jail(Limited):
         stdout: Stream = PIPE,
         stderr: Stream = PIPE,
         detach: bool = False,
+        pty: Pty = False,
     ) -> Process:
-        """Start a program in the jail and return while it runs, as `subprocess.Popen` does.
+        r"""Start a program in the jail and return while it runs, as `subprocess.Popen` does.
 
         The arguments are those of `run`. `Limits.output` bounds what `Process.communicate` reads; whoever reads the
-        pipes himself bounds it himself.
+        pipes himself bounds it himself. With `pty`, `Process.stdin` and `Process.stdout` are the two directions of the
+        terminal: a ``b"\x03"`` is Ctrl-C, a ``b"\x04"`` at the beginning of a line is the end of file.
 
         Raises:
             JailkitError: Each of the errors of `run` but `ExitError`.
@@ -297,7 +312,9 @@ class Jail(Limited):
         program = program_for(
             self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach, watched=True
         )
-        return open_program(self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation)
+        streams = (stdin, stdout, stderr)
+        program, terminal = with_terminal(self._made, program, pty, user, streams)
+        return open_program(self._started(), program, streams, text=text, isolation=self.isolation, terminal=terminal)
 
     # --- files --------------------------------------------------------------------------------------------------
 

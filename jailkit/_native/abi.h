@@ -113,7 +113,8 @@ enum jk_request_flag {
     JK_RUN_NULL = 64,     /* times 1, 2, 4 for stdin, stdout, stderr: /dev/null, and no descriptor beside the request */
     JK_RUN_MERGE = 512,   /* stderr is the same as stdout, and no descriptor beside the request */
     JK_RUN_OPEN = 32,     /* open the only candidate with `open_flags` as the program's user instead of executing it */
-    JK_RUN_SETGROUPS = 16 /* set the supplementary groups; off where the id map forbids setgroups(2) */
+    JK_RUN_TERMINAL = 1024, /* stdin is a terminal: it becomes that of the program's session */
+    JK_RUN_SETGROUPS = 16   /* set the supplementary groups; off where the id map forbids setgroups(2) */
 };
 
 struct jk_rlimit {

@@ -10,7 +10,7 @@ from jailkit.plan.identity import Ids, id_map
 from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
-from jailkit.plan.program import Program, prepare, prepare_open
+from jailkit.plan.program import Program, on_terminal, prepare, prepare_open, prepare_terminal
 from jailkit.plan.seccomp import SeccompFilter, divided, filter_of
 from jailkit.plan.steps import Step, step
 
@@ -38,7 +38,9 @@ __all__ = [
     "hint",
     "id_map",
     "modify",
+    "on_terminal",
     "prepare",
     "prepare_open",
+    "prepare_terminal",
     "step",
 ]

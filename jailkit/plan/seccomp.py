@@ -249,11 +249,11 @@ PID1 = frozenset(
     "recvmsg sendmsg recvfrom ppoll wait4 read write pread64 mmap munmap close close_range dup dup3 fcntl clone unshare"
     " kill nanosleep getrusage fstat fstatfs newfstatat openat getdents64 getpid getppid rt_sigtimedwait"
     " landlock_restrict_self seccomp prlimit64 umask setgroups prctl setresgid setresuid capset chdir setsid"
-    " rt_sigprocmask execve exit_group".split()
+    " rt_sigprocmask ioctl execve exit_group".split()
 )
 """What PID 1 calls once it serves, and a program before its exec; see _native/init/."""
 
-_FITTING = ("clone", "prctl", "openat", "prlimit64", "unshare")
+_FITTING = ("clone", "ioctl", "openat", "prctl", "prlimit64", "unshare")
 """Of these, calls whose arguments there meet `CONDITIONS`."""
 
 

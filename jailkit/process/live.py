@@ -122,6 +122,16 @@ class LiveJail:
         """
         self.start(_native.First(run, _request(program, stdio), stdio))
 
+    def begin(self) -> None:
+        """Start, unless that was done, and wait until it is there: something is to be opened in it.
+
+        Raises:
+            StartFailed: It was not born.
+        """
+        if self._jail.ctl < 0 and not self._ended:
+            self.start()
+        self.wait_ready()
+
     @property
     def pid(self) -> int:
         """PID 1 of the jail, as the host numbers it."""

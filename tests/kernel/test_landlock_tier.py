@@ -289,3 +289,9 @@ def test_a_killed_host_or_pid_1_takes_all_along(victim: str) -> None:
         time.sleep(0.05)
     assert not os.path.exists(private)
     leaks.reap(keep=shells)
+
+
+def test_a_terminal_is_refused_by_name(bare: Jail) -> None:
+    """The host's terminals are not the jail's to give, and there is no file system of terminals of its own."""
+    with pytest.raises(jailkit.UnsupportedError, match="landlock"):
+        bare.run(["true"], pty=True)

@@ -162,9 +162,16 @@ def test_two_parts_of_a_filter_refuse_what_it_refuses(policy: SeccompPolicy, all
         assert both(parts, at) == verdict(code, at, machine=NATIVE)
     for name, arguments, _ in ARGUMENTS:
         assert both(parts, number(name), arguments) == verdict(code, number(name), arguments, NATIVE)
-    for name in PID1 - {"clone", "prctl", "openat", "prlimit64", "unshare"}:
+    for name in PID1 - {"clone", "ioctl", "prctl", "openat", "prlimit64", "unshare"}:
         assert number(name) < 0 or verdict(parts[0], number(name), machine=NATIVE) == "allow"
-    mine = [("clone", (0x1100,)), ("prctl", (4, 0)), ("prctl", (47, 2)), ("openat", (0,)), ("prlimit64", (0, 7))]
+    mine = [
+        ("clone", (0x1100,)),
+        ("ioctl", (0, 0x540E)),
+        ("prctl", (4, 0)),
+        ("prctl", (47, 2)),
+        ("openat", (0,)),
+        ("prlimit64", (0, 7)),
+    ]
     for name, arguments in (*mine, ("unshare", (NEWCGROUP,))):
         assert verdict(parts[0], number(name), arguments, NATIVE) == "allow"
 

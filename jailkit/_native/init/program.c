@@ -141,6 +141,8 @@ void program(void *told) {
     const char *directory = take_string(&strings);
     set_stdio(launch);
     must(JK_AT_SESSION, SYS(setsid));
+    if (r->flags & JK_RUN_TERMINAL)
+        must(JK_AT_SESSION, SYS(ioctl, 0, TIOCSCTTY, 0));
     set_identity(r);
     must(JK_AT_CWD, SYS(chdir, directory));
     must(JK_AT_SIGNALS,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <asm/ioctls.h>
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/errno.h>
