@@ -76,7 +76,8 @@ MODULES = (
 @pytest.mark.requires("python", "cpython_tests")
 def test_tests_of_cpython() -> None:
     """Over a dozen modules of CPython's own suite pass inside."""
-    argv = [PYTHON, "-m", "test", "-j2", *MODULES]
+    # A jail of an ordinary user has one id, and to a file that cannot be given to another the kernel says EINVAL.
+    argv = [PYTHON, "-m", "test", "-j2", "-i", "test_chown_without_permission", *MODULES]
     with Jail(limits=WIDE) as jail:
         assert enforced(jail)
         result = jail.run(argv, cwd="/home/jail", timeout=patient(250), text=True)
