@@ -9,12 +9,14 @@ Data flows in one direction, and the folders show it:
 
 from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
+    CallFailed,
     ClosedError,
     CommandNotExecutable,
     CommandNotFound,
     ExitError,
     JailkitError,
     LaunchError,
+    RemoteError,
     SpecError,
     UnsupportedError,
     WaitTimeout,
@@ -35,6 +37,7 @@ from jailkit.process import (
     Result,
     Usage,
 )
+from jailkit.python import CallResult, Calls, LoadedSource, PythonSession, python_binds
 from jailkit.spec import (
     UNLIMITED,
     Allow,
@@ -62,6 +65,9 @@ __all__ = [
     "UNLIMITED",
     "Allow",
     "Bind",
+    "CallFailed",
+    "CallResult",
+    "Calls",
     "Check",
     "ClosedError",
     "Command",
@@ -81,11 +87,14 @@ __all__ = [
     "LaunchError",
     "Level",
     "Limits",
+    "LoadedSource",
     "MiB",
     "Pressure",
     "Proc",
     "Process",
     "Protection",
+    "PythonSession",
+    "RemoteError",
     "Report",
     "Result",
     "SeccompPolicy",
@@ -98,5 +107,6 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "doctor",
+    "python_binds",
     "run",
 ]

@@ -7,15 +7,17 @@ from jailkit.process.files import read_file, write_file
 from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
-from jailkit.process.process import Process, open_program
+from jailkit.process.process import Process, oom_kills, open_program
 from jailkit.process.result import ExitReason, Result, Usage
 from jailkit.process.run import run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
+from jailkit.process.talk import Captured
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Captured",
     "EventKind",
     "ExitReason",
     "GroupError",
@@ -33,6 +35,7 @@ __all__ = [
     "group_failure",
     "jail_usage",
     "new_name",
+    "oom_kills",
     "open_program",
     "parse_pressure",
     "read_file",

@@ -24,7 +24,7 @@ from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import Captured, Conversation
 from jailkit.process.verdict import Account, judge, take_account
 
-__all__ = ["Process", "open_program"]
+__all__ = ["Process", "oom_kills", "open_program"]
 
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
@@ -262,6 +262,12 @@ class Process:
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode {self.returncode}"
         return f"<jailkit.Process {self.args!r}: {state}>"
+
+
+def oom_kills(process: Process) -> int:
+    """Return how often the kernel has killed for want of memory where this program counts, since its start."""
+    meter = process._meter  # noqa: SLF001 - its own module
+    return meter.oom_kills() if meter else 0
 
 
 _open_processes: weakref.WeakSet[Process] = weakref.WeakSet()
