@@ -145,9 +145,8 @@ class Exchange:
         error: RemoteError | CallFailed | None = None
         stdout, stderr = self.captured.outputs(text=False)
         if why is None:
-            value, error = self._answer()
-            if error is None and value is self:
-                why, value = "the call ended without a valid answer", None
+            valid, value, error = self._answer()
+            why = None if valid else "the call ended without a valid answer"
         if why is not None:
             error = CallFailed(why, reason, stdout, stderr)
         done = self.done or Done(leaves=True, status=9, user=0.0, system=0.0, maxrss=0)
@@ -191,16 +190,16 @@ class Exchange:
             return ExitReason.EXITED, f"the call ended with exit code {code}, without an answer"
         return ExitReason.EXITED, None
 
-    def _answer(self) -> tuple[Any, RemoteError | None]:
-        """Return value and exception; this object itself as the value where the answer is none."""
+    def _answer(self) -> tuple[bool, Any, RemoteError | None]:
+        """Return whether there is a valid answer, its value, and its exception."""
         head = _REPLY.size
         if len(self._reply) < head or _REPLY.unpack_from(self._reply) != (self._token, len(self._reply) - head):
-            return self, None
+            return False, None, None
         try:
             said = decode(bytes(self._reply[head:]), self.room)
         except WireError:
-            return self, None
+            return False, None, None
         if isinstance(said, tuple) and len(said) == 2 and said[0] == "value":
-            return said[1], None
+            return True, said[1], None
         error = error_of(said[1:]) if isinstance(said, tuple) and said and said[0] == "error" else None
-        return self, error
+        return error is not None, None, error

@@ -10,6 +10,7 @@ there: it uses the standard library alone, of Python 3.9.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import gc
 import os
 import select
@@ -18,9 +19,9 @@ import struct
 import sys
 from typing import Any, NoReturn
 
-from jailkit.python.tidy import Places, bury, forget_ipc, vitals
+from jailkit.python.tidy import Ipc, Places, bury, vitals
 from jailkit.python.wire import WireError, decode, encode
-from jailkit.python.work import describe, run_call
+from jailkit.python.work import describe, run_call, warm_up
 
 __all__ = ["main"]
 
@@ -124,61 +125,106 @@ def _pack(names: dict[str, set[str]]) -> bytes:
         return b""  # too much to know by name: what is there after a restart then counts as being there before
 
 
+class _Spare:
+    """A process that waits for its call: what a fork and the first touch of each page cost is paid before."""
+
+    def __init__(self, control: _Control) -> None:
+        self.socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                control.close()
+                self.socket.close()
+                warm_up()
+                _become(theirs)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def give(self, message: bytes, fds: list[int]) -> bool:
+        """Give it its call; return whether it took it."""
+        packed = struct.pack(f"{len(fds)}i", *fds)
+        try:
+            sent = self.socket.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+        except OSError:
+            return False
+        if sent < len(message):
+            with contextlib.suppress(OSError):  # it has begun: what happens to it now is the end of this call
+                self.socket.sendall(message[sent:])
+        return True
+
+    def close(self) -> tuple[int, Any]:
+        """Wait for its end; return its status, and what it has used."""
+        os.close(self.pidfd)
+        self.socket.close()
+        return os.wait4(self.pid, 0)[1:]
+
+
+def _become(theirs: Any) -> None:
+    """Wait for a call, and be it."""
+    data, extras, _, _ = theirs.recvmsg(_ROOM, _socket.CMSG_SPACE(_FDS * 4))
+    if not data:
+        os._exit(0)
+    _, token, length = _TO_SERVER.unpack_from(data)
+    parts = [data[_TO_SERVER.size :]]
+    missing = length - len(parts[0])
+    while missing:
+        parts.append(theirs.recv(min(missing, _ROOM)) or os._exit(1))
+        missing -= len(parts[-1])
+    theirs.close()
+    reply, out, err = struct.unpack("3i", extras[0][2])
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    run_call(token, b"".join(parts), reply)
+
+
 class _Server:
     def __init__(self, control: _Control, libc: Any, places: Places) -> None:
         self.control = control
         self.libc = libc
         self.places = places
+        self.ipc = Ipc(libc)
         self.before = vitals()
         self.kept: dict[str, set[str]] = places.look()
+        self.spare: _Spare | None = None
 
     def call(self, token: bytes, body: bytes) -> None:
-        """Serve one call."""
+        """Serve one call, and be ready for the next one."""
         fds = self.control.take_fds()
         now = self.places.look()
         if now != self.kept:
             self.kept = now
             self.control.say(_KEEP, _pack(now))
-        pid = os.fork()
-        if pid == 0:
-            self._become(token, body, fds)
+        message = _TO_SERVER.pack(_CALL, token, len(body)) + body
+        spare = self.spare or _Spare(self.control)
+        if not spare.give(message, fds):  # somebody else in the jail has killed it
+            spare.close()
+            spare = _Spare(self.control)
+            spare.give(message, fds)
         for fd in fds:
             os.close(fd)
-        status, used = self._watch(pid, token)
+        self._watch(spare, token)
+        status, used = spare.close()
         leaves = not self._tidy()
         report = (token, leaves, status, used.ru_utime, used.ru_stime, used.ru_maxrss)
         self.control.say(_ENDED, _DONE.pack(*report))
         if leaves:
             os._exit(0)
+        self.spare = _Spare(self.control)
 
-    def _become(self, token: bytes, body: bytes, fds: list[int]) -> NoReturn:
-        try:
-            os.setsid()
-            self.control.close()
-            reply, out, err = fds
-            os.dup2(out, 1)
-            os.dup2(err, 2)
-            os.close(out)
-            os.close(err)
-            if self.libc is not None:
-                self.libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-                self.libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-            run_call(token, body, reply)
-        finally:
-            os._exit(1)
-
-    def _watch(self, pid: int, token: bytes) -> tuple[int, Any]:
-        pidfd = os.pidfd_open(pid)
+    def _watch(self, spare: _Spare, token: bytes) -> None:
         poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
+        poll.register(spare.pidfd, select.POLLIN)
         poll.register(self.control.socket.fileno(), select.POLLIN)
-        while all(fd != pidfd for fd, _ in poll.poll()):
+        while all(fd != spare.pidfd for fd, _ in poll.poll()):
             self.control.fill()
             order = self.control.next()
             if order is not None and order[:2] == (_KILL, token):
-                os.kill(pid, signal.SIGKILL)
-        os.close(pidfd)
-        return os.wait4(pid, 0)[1:]
+                os.kill(spare.pid, signal.SIGKILL)
 
     def _tidy(self) -> bool:
         """Take away what the call has left; return whether everything is as it was before."""
@@ -187,7 +233,7 @@ class _Server:
             buried
             and self.places.clean(self.kept)
             and self.libc is not None
-            and forget_ipc(self.libc)
+            and self.ipc.forget()
             and vitals() == self.before
         )
 
@@ -216,6 +262,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()  # or each collection of a call would copy the pages of everything
     gc.disable()
+    server.spare = _Spare(control)
     while True:
         kind, token, body = control.wait()
         if kind == _CALL:

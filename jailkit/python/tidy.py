@@ -5,12 +5,14 @@ This file runs inside jails, by whatever Python is there: it uses the standard l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import time
+from typing import Any
 
-__all__ = ["Places", "bury", "forget_ipc", "vitals"]
+__all__ = ["Ipc", "Places", "bury", "vitals"]
 
 _BURIAL_SECONDS = 2.0
 """How long what a call has left behind may outrun its end. Then PID 1 of the jail ends it, with the server."""
@@ -63,20 +65,27 @@ def vitals() -> tuple[object, ...]:
     return limits, os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0)
 
 
-def forget_ipc(libc: object) -> bool:
-    """Remove the shared memory, semaphores and message queues of System V, which outlive processes."""
-    for name in ("shm", "sem", "msg"):
-        try:
-            with open(f"/proc/sysvipc/{name}", "rb") as file:
-                lines = file.read().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            number = int(line.split()[1])
-            arguments = (number, 0, 0) if name == "sem" else (number, 0, None)
-            if getattr(libc, f"{name}ctl")(*arguments) != 0:  # 0 is IPC_RMID
-                return False
-    return True
+class Ipc:
+    """The shared memory, semaphores and message queues of System V, which outlive processes."""
+
+    def __init__(self, libc: Any) -> None:
+        """Look at them by files that stay open, because this is done after each call."""
+        self._libc = libc
+        self._files: list[tuple[str, int]] = []
+        for name in ("shm", "sem", "msg"):
+            with contextlib.suppress(OSError):
+                self._files.append((name, os.open(f"/proc/sysvipc/{name}", os.O_RDONLY)))
+
+    def forget(self) -> bool:
+        """Remove them; return whether none is left."""
+        for name, file in self._files:
+            while len(lines := os.pread(file, 65536, 0).splitlines()) > 1:
+                for line in lines[1:]:
+                    number = int(line.split()[1])
+                    arguments = (number, 0, 0) if name == "sem" else (number, 0, None)
+                    if getattr(self._libc, f"{name}ctl")(*arguments) != 0:  # 0 is IPC_RMID
+                        return False
+        return True
 
 
 class Places:
