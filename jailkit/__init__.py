@@ -21,6 +21,7 @@ from jailkit._errors import (
     UnsupportedError,
     WaitTimeout,
 )
+from jailkit._executor import JailExecutor
 from jailkit._jail import Jail
 from jailkit._once import run
 from jailkit._version import __version__
@@ -81,6 +82,7 @@ __all__ = [
     "GiB",
     "Jail",
     "JailEvent",
+    "JailExecutor",
     "JailSpec",
     "JailkitError",
     "KiB",

@@ -33,8 +33,7 @@ class Sessions(abc.ABC):
     @abc.abstractmethod
     def _started(self) -> LiveJail: ...
 
-    @abc.abstractmethod
-    def popen(self, argv: Any, **options: Any) -> Process: ...
+    popen: Any
 
     def python(
         self,
@@ -76,7 +75,9 @@ class Sessions(abc.ABC):
         """
 
         def popen(argv: Any, *, stdin: Any, limits: Limits) -> Process:
-            return self.popen(argv, stdin=stdin, stderr=STDOUT, limits=limits, env=env, cwd=cwd, user=user)
+            options = {"env": env, "cwd": cwd, "user": user, "limits": limits}
+            process: Process = self.popen(argv, stdin=stdin, stderr=STDOUT, **options)
+            return process
 
         self._started()
         plan = self._made.plan

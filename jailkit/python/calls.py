@@ -46,13 +46,16 @@ class Options:
                 raise SpecError(f"limits.{name}", getattr(asked, name), words)
         if timeout is not None:
             asked = Limits(wall_seconds=timeout).over(asked)
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64):
+        number: Any = 0 if seed is None else seed
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**64:
             raise SpecError("seed", seed, "None, or an int from 0 to 2**64 - 1")
         return Options(asked.over(self.limits), self.seed if seed is None else seed)
 
 
 class _Session(Protocol):
-    def _perform(self, request: dict[str, Any], options: Options) -> CallResult: ...
+    def _perform(
+        self, request: dict[str, Any], options: Options, cancelled: Callable[[], bool] | None
+    ) -> CallResult: ...
 
 
 class Calls:
@@ -160,8 +163,8 @@ class Calls:
         with open(path, "rb") as file:
             return LoadedSource(self, file.read(), os.path.basename(path), os.path.basename(path).removesuffix(".py"))
 
-    def _do(self, request: dict[str, Any]) -> CallResult:
-        return self._session._perform(request, self._options)  # noqa: SLF001 - its own
+    def _do(self, request: dict[str, Any], cancelled: Callable[[], bool] | None = None) -> CallResult:
+        return self._session._perform(request, self._options, cancelled)  # noqa: SLF001 - its own
 
 
 def _bytes(source: str | bytes) -> bytes:

@@ -128,13 +128,14 @@ def _pack(names: dict[str, set[str]]) -> bytes:
 class _Spare:
     """A process that waits for its call: what a fork and the first touch of each page cost is paid before."""
 
-    def __init__(self, control: _Control) -> None:
+    def __init__(self, control: _Control, ipc: Ipc) -> None:
         self.socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 os.setsid()
                 control.close()
+                ipc.close()
                 self.socket.close()
                 warm_up()
                 _become(theirs)
@@ -200,10 +201,10 @@ class _Server:
             self.kept = now
             self.control.say(_KEEP, _pack(now))
         message = _TO_SERVER.pack(_CALL, token, len(body)) + body
-        spare = self.spare or _Spare(self.control)
+        spare = self.spare or _Spare(self.control, self.ipc)
         if not spare.give(message, fds):  # somebody else in the jail has killed it
             spare.close()
-            spare = _Spare(self.control)
+            spare = _Spare(self.control, self.ipc)
             spare.give(message, fds)
         for fd in fds:
             os.close(fd)
@@ -214,7 +215,7 @@ class _Server:
         self.control.say(_ENDED, _DONE.pack(*report))
         if leaves:
             os._exit(0)
-        self.spare = _Spare(self.control)
+        self.spare = _Spare(self.control, self.ipc)
 
     def _watch(self, spare: _Spare, token: bytes) -> None:
         poll = select.poll()
@@ -262,7 +263,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()  # or each collection of a call would copy the pages of everything
     gc.disable()
-    server.spare = _Spare(control)
+    server.spare = _Spare(control, server.ipc)
     while True:
         kind, token, body = control.wait()
         if kind == _CALL:

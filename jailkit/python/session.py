@@ -90,7 +90,9 @@ class PythonSession(Calls):
             self._keep = link.keep
             link.end()
 
-    def _perform(self, request: dict[str, Any], options: Options) -> CallResult:
+    def _perform(
+        self, request: dict[str, Any], options: Options, cancelled: Callable[[], bool] | None = None
+    ) -> CallResult:
         limits = options.limits
         cpu = limits.cpu_seconds or math.inf
         request["room"], request["seed"] = MAX_BYTES, options.seed
@@ -106,14 +108,18 @@ class PythonSession(Calls):
         bounds = (limits.wall_seconds or math.inf, UNLIMITED if limits.output is None else limits.output, cpu)
         with self._lock:
             for _ in range(2):
-                result = self._try(body, *bounds)
+                result = self._try(body, *bounds, cancelled)
                 if result is not None:
                     return result
         raise CallFailed("the interpreter takes no calls", ExitReason.LOST)
 
-    def _try(self, body: bytes, timeout: float, output: float, cpu: float) -> CallResult | None:
+    def _try(
+        self, body: bytes, timeout: float, output: float, cpu: float, cancelled: Callable[[], bool] | None
+    ) -> CallResult | None:
         """Make the call; None when the interpreter was gone before it."""
         link = self._ready()
+        if cancelled is not None and cancelled():  # whoever says so from now on interrupts this interpreter
+            raise CallFailed("the call was cancelled before it began", ExitReason.KILLED)
         exchange = Exchange(link, body, timeout, Captured(output), MAX_BYTES, cpu)
         try:
             exchange.run()
@@ -220,9 +226,9 @@ def open_session(
         try:
             return Link.start(lambda argv, **more: popen(argv, limits=bounds, **more), found.command, config, seconds)
         except CommandNotFound as error:
-            error.hint = error.hint or (
-                'there is no such Python in the jail: install one in its root, name it with interpreter="/path", or '
-                "bring the Python of this program along with mounts=jailkit.python_binds()"
+            error.hint = (
+                "there is no such Python in the jail, or its loader is missing: install one in its root, name another "
+                'with interpreter="/path", or bring that of this program along with mounts=jailkit.python_binds()'
             )
             raise
 

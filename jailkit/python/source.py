@@ -16,7 +16,7 @@ MAIN = "__jailed_main__"
 """What the caller's ``__main__`` is called in a jail, where it does not run as a program."""
 
 
-def target_request(target: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def target_request(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Ask for a function by the name of its module and its own.
 
     Raises:
