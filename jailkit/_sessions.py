@@ -85,6 +85,7 @@ class Sessions(abc.ABC):
             popen,
             self.spec,
             (plan.private,) if plan.private else private_places(self.spec),
+            scoped=bool(plan.private),
             preload=preload,
             interpreter=interpreter,
             packages=packages,

@@ -196,6 +196,7 @@ def open_session(
     spec: JailSpec,
     places: tuple[str, ...],
     *,
+    scoped: bool,
     preload: Iterable[str],
     interpreter: str | None,
     packages: bool | None,
@@ -221,7 +222,7 @@ def open_session(
     bounds = Limits(cpu_seconds=UNLIMITED, wall_seconds=UNLIMITED).over(of_all)
 
     def start(keep: bytes) -> Link:
-        config = {"path": list(found.path), "preload": names, "places": list(places), "keep": keep}
+        config = {"path": list(found.path), "preload": names, "places": list(places), "keep": keep, "scoped": scoped}
         seconds = _START_SECONDS if start_timeout is None else start_timeout
         try:
             return Link.start(lambda argv, **more: popen(argv, limits=bounds, **more), found.command, config, seconds)
