@@ -9,16 +9,19 @@ Data flows in one direction, and the folders show it:
 
 from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
+    CallFailed,
     ClosedError,
     CommandNotExecutable,
     CommandNotFound,
     ExitError,
     JailkitError,
     LaunchError,
+    RemoteError,
     SpecError,
     UnsupportedError,
     WaitTimeout,
 )
+from jailkit._executor import JailExecutor
 from jailkit._jail import Jail
 from jailkit._once import run
 from jailkit._pool import JailPool
@@ -42,6 +45,7 @@ from jailkit.process import (
     Usage,
     converse,
 )
+from jailkit.python import CallResult, Calls, LoadedSource, PythonSession, python_binds
 from jailkit.spec import (
     UNLIMITED,
     Allow,
@@ -70,6 +74,9 @@ __all__ = [
     "UNLIMITED",
     "Allow",
     "Bind",
+    "CallFailed",
+    "CallResult",
+    "Calls",
     "Check",
     "Chunk",
     "ClosedError",
@@ -86,6 +93,7 @@ __all__ = [
     "GiB",
     "Jail",
     "JailEvent",
+    "JailExecutor",
     "JailPool",
     "JailSpec",
     "JailkitError",
@@ -93,12 +101,15 @@ __all__ = [
     "LaunchError",
     "Level",
     "Limits",
+    "LoadedSource",
     "MiB",
     "Outputs",
     "Pressure",
     "Proc",
     "Process",
     "Protection",
+    "PythonSession",
+    "RemoteError",
     "Report",
     "Result",
     "SeccompPolicy",
@@ -114,5 +125,6 @@ __all__ = [
     "__version__",
     "converse",
     "doctor",
+    "python_binds",
     "run",
 ]

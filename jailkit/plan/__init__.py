@@ -11,6 +11,7 @@ from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, on_terminal, prepare, prepare_open, prepare_terminal
+from jailkit.plan.root import private_places
 from jailkit.plan.seccomp import SeccompFilter, divided, filter_of
 from jailkit.plan.steps import Step, step
 
@@ -42,5 +43,6 @@ __all__ = [
     "prepare",
     "prepare_open",
     "prepare_terminal",
+    "private_places",
     "step",
 ]
