@@ -90,8 +90,9 @@ def choose_ids(spec: JailSpec, host: Host) -> Ids:
             "give it CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN, or run as an ordinary user, or, for less isolation and "
             'without CAP_SYS_ADMIN, ask for tier="landlock"',
         )
-    elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER):
+    elif host.sub_ids and spec.level in (Level.JAIL, Level.CONTAINER) and spec.network is None:
         # A superuser without other users to be is of little use; SANDBOX needs one user, and saves two programs.
+        # The user namespace that owns a network of an ordinary user has his one id, and no more than it a jail within.
         ids = _with_sub_ids(user.uid, user.gid, host, host.sub_ids)
     else:
         ids = Ids(

@@ -8,6 +8,7 @@ from jailkit.spec.jail import JailSpec, Net, Tier, Writable
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
+from jailkit.spec.network import Network, Port, Rule
 from jailkit.spec.seccomp import Refusal, SeccompPolicy
 from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
 from jailkit.spec.user import User
@@ -27,8 +28,11 @@ __all__ = [
     "MiB",
     "Mount",
     "Net",
+    "Network",
+    "Port",
     "Proc",
     "Refusal",
+    "Rule",
     "SeccompPolicy",
     "Symlink",
     "Tier",

@@ -22,12 +22,15 @@ ALLOWED = {
     "_bus": set(),
     "_scope": {"_errors", "_bus"},
     "_cgroups": {"_errors", "_janitor", "_scope", "plan"},
-    "_host": {"_errors", "spec", "plan", "_native", "_cgroups"},
+    "_uplink": {"spec", "plan"},
+    "_host": {"_errors", "spec", "plan", "_native", "_cgroups", "_uplink"},
     "_native": {"_errors"},
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
-    "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
+    "_network": {"spec", "plan", "_native"},
+    "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
+    "_connected": {"spec", "process"},
     "_limited": {"spec", "_launch", "process"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited"},
+    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited", "_connected"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "syscalls": {"_native", "_errors"},
 }
@@ -42,7 +45,10 @@ ON_TOP = {"", "__main__", "_cli", "_doctor"}
 # Beside those of the package itself, these names are public.
 PUBLIC = {"jailkit", "jailkit.syscalls"}
 # What an extra brings, one module imports; that module is imported where it is needed.
-EXTRAS = {"jailkit._bus": {"jeepney"}}
+EXTRAS = {
+    "jailkit._bus": {"jeepney"},
+    "jailkit._network.netlink": {"pyroute2"},
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
