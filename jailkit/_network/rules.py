@@ -117,6 +117,8 @@ def _verdict(code: int, to: str = "") -> _Expression:
     )
 
 
+# The kernel drops a message of ICMP about a connection that it is in the middle of making; a reset waits its turn.
+_RESET: _Expression = ("reject", (("NFTA_REJECT_TYPE", 1), ("NFTA_REJECT_ICMP_CODE", 0)))
 _REJECT: _Expression = ("reject", (("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", _PROHIBITED)))
 _COUNTER: _Expression = ("counter", (("NFTA_COUNTER_BYTES", 0), ("NFTA_COUNTER_PACKETS", 0)))
 _FINE = _verdict(_ACCEPT)
@@ -150,13 +152,16 @@ def _policy(ways: Iterable[Way], refusal: _Expressions) -> Iterator[_Expressions
 def jail_side(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     """Return the table for the jail's own network namespace: a program whose packet is refused hears of it at once.
 
-    The counters are for whoever wants to tell of refused attempts.
+    The counter is for whoever wants to tell of refused attempts.
     """
     return (
         table(_TABLE, owned=False),
+        chain(_TABLE, "no"),
         chain(_TABLE, "out", _OUTPUT),
+        rule(_TABLE, "no", (_COUNTER, *_protocol("tcp"), _RESET)),
+        rule(_TABLE, "no", (_REJECT,)),
         rule(_TABLE, "out", (*_name(_OIFNAME, "lo"), _FINE)),
-        *(rule(_TABLE, "out", expressions) for expressions in _policy(ways, (_COUNTER, _REJECT))),
+        *(rule(_TABLE, "out", expressions) for expressions in _policy(ways, (_verdict(_GOTO, "no"),))),
     )
 
 
