@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from jailkit._network.netlink import Pairs, chain, rule, table
-from jailkit.plan import NetworkPlan, Way
+from jailkit.plan import Way
 from jailkit.spec import Port
 
 __all__ = ["host_side", "jail_side"]
@@ -165,17 +165,39 @@ def jail_side(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     )
 
 
-def host_side(name: str, plan: NetworkPlan, addresses: tuple[str, str], ports: tuple[Port, ...]) -> list[bytes]:
+_NAME = "jk#####"
+"""In place of the name of an interface, and as long as one: encoding takes longer than all else, and is done once."""
+
+
+def host_side(name: str, ways: tuple[Way, ...], addresses: tuple[str, ...], ports: tuple[Port, ...]) -> list[bytes]:
     """Return the table of one jail for the host's network namespace; it ends with the socket that makes it.
 
     Args:
-        name: The interface towards the jail, which is in the name of the table too.
-        plan: What the jail may send.
-        addresses: The jail's, of both versions of IP.
+        name: The interface towards the jail, seven letters, which is in the name of the table too.
+        ways: What the jail may send.
+        addresses: The jail's, IPv4 first.
         ports: What is published, with the ports that they became.
     """
     here, toward = f"{_TABLE}-{name}", _name(_OIFNAME, name)
-    messages = [
+    messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
+    for address in addresses:
+        away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
+        messages.append(rule(here, "from", (*away, ("masq", ()))))
+    if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1
+        messages.append(rule(here, "from", (*toward, *_address("127.0.0.0/8", source=True), ("masq", ()))))
+    for port in ports:
+        messages += [rule(here, hook, _published(port, addresses[0])) for hook in ("to", "own")]
+    return messages
+
+
+@functools.lru_cache(maxsize=32)
+def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
+    here, from_jail, toward = f"{_TABLE}-{_NAME}", _name(_IIFNAME, _NAME), _name(_OIFNAME, _NAME)
+    # The host offers nothing: answers to what it has asked, neighbour discovery, and its name server if it is one.
+    asked = [way for way in ways if way.open and way.ports == (53, 53)]
+    own = [(*_tracked(0, _ESTABLISHED), _FINE), (*_neighbours(), _FINE)]
+    own += [(*_address(way.to), *_protocol(word), *_ports((53, 53)), _FINE) for way in asked for word in _PROTOCOLS]
+    return (
         table(here, owned=True),
         chain(here, "way"),
         chain(here, "in", _INPUT, priority=_EARLY),
@@ -183,33 +205,13 @@ def host_side(name: str, plan: NetworkPlan, addresses: tuple[str, str], ports: t
         chain(here, "to", _PREROUTING, kind="nat", priority=_DSTNAT),
         chain(here, "own", _OUTPUT, kind="nat", priority=_DSTNAT),
         chain(here, "from", _POSTROUTING, kind="nat", priority=_SRCNAT),
-        *_way(here, plan.ways),
-        rule(here, "through", (*_name(_IIFNAME, name), _verdict(_GOTO, "way"))),
-        *(
-            rule(here, "through", (*toward, *_tracked(key, bits), _FINE))
-            for key, bits in ((0, _ESTABLISHED), (2, _DNAT))
-        ),
+        *(rule(here, "way", expressions) for expressions in _policy(ways, (_verdict(_DROP),))),
+        rule(here, "through", (*from_jail, _verdict(_GOTO, "way"))),
+        # To the jail: answers, and what was sent to a port that is published.
+        *(rule(here, "through", (*toward, *_tracked(*what), _FINE)) for what in ((0, _ESTABLISHED), (2, _DNAT))),
         rule(here, "through", (*toward, _verdict(_DROP))),
-    ]
-    # The host offers nothing: answers to what it has asked, neighbour discovery, and its name server if it is one.
-    asked = [way for way in plan.ways if way.open and way.ports == (53, 53)]
-    own = [(*_tracked(0, _ESTABLISHED), _FINE), (*_neighbours(), _FINE)]
-    own += [(*_address(way.to), *_protocol(word), *_ports((53, 53)), _FINE) for way in asked for word in _PROTOCOLS]
-    messages += [rule(here, "in", (*_name(_IIFNAME, name), *one)) for one in (*own, (_verdict(_DROP),))]
-    for address in addresses:
-        away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
-        messages.append(rule(here, "from", (*away, ("masq", ()))))
-    # A connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1.
-    if ports:
-        messages.append(rule(here, "from", (*toward, *_address("127.0.0.0/8", source=True), ("masq", ()))))
-    for port in ports:
-        for hook in ("to", "own"):
-            messages.append(rule(here, hook, _published(port, addresses[0])))
-    return messages
-
-
-def _way(here: str, ways: tuple[Way, ...]) -> list[bytes]:
-    return [rule(here, "way", expressions) for expressions in _policy(ways, (_verdict(_DROP),))]
+        *(rule(here, "in", (*from_jail, *one)) for one in (*own, (_verdict(_DROP),))),
+    )
 
 
 def _published(port: Port, to: str) -> _Expressions:

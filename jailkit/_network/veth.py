@@ -55,7 +55,7 @@ class Veth:
             gateways, own = addresses_of(self._plan, number)
             # The filters first: no packet passes before them.
             self._filter = Netlink.here(FILTER)
-            self._filter.transact(*host_side(self.name, self._plan, own, ports))
+            self._filter.transact(*host_side(self.name, self._plan.ways, own, ports))
             self._settings(local=bool(ports))
             host.ask(
                 *(address(index, text, 128 if ":" in text else 32) for text in gateways),
@@ -73,7 +73,7 @@ class Veth:
         kind = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]})]}
         for turn in range(pairs):
             number = (first + turn) % pairs
-            name = f"jk{number}"
+            name = f"jk{number:05}"
             try:
                 host.ask(link((("IFLA_IFNAME", name), ("IFLA_LINKINFO", kind)), make=True))
             except FileExistsError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jailkit._errors import UnsupportedError
 from jailkit.plan import devices, identity, mounts, privileges, root
 from jailkit.plan.bare import compile_bare
@@ -12,6 +14,7 @@ from jailkit.plan.isolation import isolation
 from jailkit.plan.landlock import landlock, refuse_unsupported_landlock
 from jailkit.plan.network import enter_network, network_plan
 from jailkit.plan.plan import Plan
+from jailkit.plan.steps import Step
 from jailkit.spec import JailSpec, Level, Limits
 
 __all__ = ["compile_plan"]
@@ -38,8 +41,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     bounded = bounds(_NONE, spec.bounded_limits, spec.level, ids.source, host.hard_limits)
     group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)
     network = network_plan(spec, host)
-    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
-    by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
+    by_caller, by_pid1 = _sources(spec, host)
     return Plan(
         host_steps=(
             *by_caller,
@@ -59,20 +61,34 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *devices.dev(spec, host),
             *devices.proc(spec),
             *mounts.attach_mounts(spec),
-            *root.seal(spec),
-            *root.enter(),
-            *identity.take_network(spec),
+            *_enter(spec),
             *privileges.drop(spec, host),
             *landlock(spec, host),
         ),
         ids=ids,
-        cwd=spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/"),
+        cwd=_cwd(spec),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
         isolation=isolation(spec, host, ids, bounded, group, network),
         group=group,
         network=network,
     )
+
+
+def _sources(spec: JailSpec, host: Host) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """What is opened with the caller's rights, and what by PID 1."""
+    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
+    return (sources, ()) if host.id_area else ((), sources)
+
+
+def _enter(spec: JailSpec) -> Iterator[Step]:
+    yield from root.seal(spec)
+    yield from root.enter()
+    yield from identity.take_network(spec)
+
+
+def _cwd(spec: JailSpec) -> str:
+    return spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/")
 
 
 def _refuse_unsupported(spec: JailSpec, host: Host) -> None:

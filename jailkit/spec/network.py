@@ -81,8 +81,10 @@ def _network(text: str) -> str | None:
         found = ipaddress.ip_network(bare + slash + length)
     except ValueError:
         return None
-    mapped = isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped
-    return None if mapped else str(found)
+    first: Any = found.network_address
+    # What stands for an address of IPv4 never leaves as IPv6; a zone (fe80::1%eth0) is an interface of the host's.
+    strange = first.version == 6 and (first.ipv4_mapped or first.scope_id)
+    return None if strange else str(found)
 
 
 def _target(text: str) -> str | None:
@@ -131,7 +133,7 @@ class Port:
 
 def _is_address(text: object, version: int) -> bool:
     try:
-        return isinstance(text, str) and ipaddress.ip_address(text).version == version
+        return isinstance(text, str) and "%" not in text and ipaddress.ip_address(text).version == version
     except ValueError:
         return False
 

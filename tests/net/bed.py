@@ -77,6 +77,7 @@ class Bed:
 
     def __init__(self, host: int, internet: int) -> None:
         self.host, self.internet = host, internet
+        self.holders: list[int] = []
 
     def command(self, *words: str, place: int | None = None, user: bool = False) -> list[str]:
         """Return a command that runs on the host of this world, as root or as an ordinary user."""
@@ -93,14 +94,17 @@ class Bed:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of programs that use jailkit there: what can be imported here can be there."""
+        paths = os.pathsep.join(path for path in sys.path if path)
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
     def python(self, code: str, *arguments: str, user: bool = False) -> Any:
         """Run lines of Python that use jailkit on the host; return what they `say`."""
         lines = f"from tests.net.inside import *\n{textwrap.dedent(code)}"
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "LANG": "C.UTF-8"}
-        env["PYTHONDONTWRITEBYTECODE"] = "1"
         done = subprocess.run(
             self.command(sys.executable, "-c", lines, *arguments, user=user),
-            capture_output=True, text=True, timeout=patient(120), check=False, env=env,
+            capture_output=True, text=True, timeout=patient(120), check=False, env=self.environment(),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
@@ -114,17 +118,20 @@ class Bed:
 def bed() -> Iterator[Bed]:
     """Make the world, and end it."""
     with contextlib.ExitStack() as stack:
+        holders = []
 
         def hold(*command: str) -> subprocess.Popen[str]:
             pipe = subprocess.PIPE
             holder = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
             stack.callback(holder.kill)
+            holders.append(holder.pid)
             assert holder.stdout is not None
             assert holder.stdout.readline() == "ready\n"
             return holder
 
         host, internet, lan = (hold("unshare", "-n", "-m", *_WAIT) for _ in range(3))
         made = Bed(host.pid, internet.pid)
+        made.holders = holders
         made.sh(_HOST.replace("$INTERNET", str(internet.pid)).replace("$LAN", str(lan.pid)))
         made.sh(_INTERNET, place=internet.pid)
         made.sh(_LAN, place=lan.pid)
