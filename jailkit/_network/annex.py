@@ -83,15 +83,22 @@ class Annex:
         self.ports = tuple(self._take_port(port) for port in self._plan.ports)
 
     def _take_port(self, port: Port) -> Port:
-        kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-        taken = socket.socket(socket.AF_INET, kind)
+        tcp = port.protocol == "tcp"
+        if self._plan.means == "pasta" and port.number:  # which binds it itself
+            return port
+        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self._held.append(taken)
         try:
+            # Of a server that has ended, connections may be about for a minute; with this they are in nobody's way, and
+            # a second listener is an error all the same.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, tcp)
             taken.bind((port.address, port.number))
+            if tcp and self._plan.means == "veth":
+                taken.listen(0)
         except OSError as error:
             raise OSError(error.errno, f"port {port.address}:{port.number} of the host") from error
         number = taken.getsockname()[1]
-        if self._plan.means == "pasta":  # which binds it itself
+        if self._plan.means == "pasta":
             self._held.remove(taken)
             taken.close()
         return attrs.evolve(port, number=number)

@@ -11,6 +11,9 @@ import errno
 import ipaddress
 import os
 import secrets
+from collections.abc import Iterator
+
+import attrs
 
 from jailkit._network.netlink import FILTER, ROUTE, Netlink, address, link, route
 from jailkit._network.rules import host_side
@@ -55,7 +58,7 @@ class Veth:
             gateways, own = addresses_of(self._plan, number)
             # The filters first: no packet passes before them.
             self._filter = Netlink.here(FILTER)
-            self._filter.transact(*host_side(self.name, self._plan.ways, own, ports))
+            self._filter.transact(*host_side(self.name, self._plan.ways, own, tuple(self._each_address(ports))))
             self._settings(local=bool(ports))
             host.ask(
                 *(address(index, text, 128 if ":" in text else 32) for text in gateways),
@@ -81,6 +84,13 @@ class Veth:
             self.name = name
             return number
         raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+    def _each_address(self, ports: tuple[Port, ...]) -> Iterator[Port]:
+        """Name the addresses that 0.0.0.0 stands for."""
+        every = ("127.0.0.1", *(own for own in self._plan.own if ":" not in own))
+        for port in ports:
+            for one in every if port.address == "0.0.0.0" else (port.address,):  # noqa: S104 - what the caller said
+                yield attrs.evolve(port, address=one)
 
     def _settings(self, *, local: bool) -> None:
         """Settings of an interface of our own; the host's are left alone."""

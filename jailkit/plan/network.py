@@ -69,7 +69,7 @@ class NetworkPlan:
         ip4: Address asked for, or None for one of the pool.
         ip6: The same for IPv6.
         way6: Whether the jail gets a way out by IPv6: without one, programs use IPv4 at once.
-        own: Addresses of the host, which are refused.
+        own: Addresses of the host: what is published on 0.0.0.0 is published on these and on 127.0.0.1.
         ports: What is published.
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
@@ -81,6 +81,7 @@ class NetworkPlan:
     ip4: str | None
     ip6: str | None
     way6: bool
+    own: tuple[str, ...]
     ports: tuple[Port, ...]
     reserved_ports: bool
     pasta: str
@@ -112,6 +113,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         ip4=wanted.ip4,
         ip6=wanted.ip6,
         way6=uplink.way6,
+        own=uplink.own,
         ports=wanted.published,
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,

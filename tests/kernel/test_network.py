@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
 import pytest
 
-from tests.net.bed import DNS, LAN, METADATA, WEB, WEB6, Bed, bed
+from tests.net.bed import DNS, LAN, METADATA, WEB, WEB6, Bed
 
 pytestmark = [pytest.mark.requires("root", "python", "network"), pytest.mark.timeout(120)]
 
 HOST, HOST_LAN, HOST6, OTHER = "198.51.100.2", "192.168.50.1", "2001:db8::2", "203.0.113.81"
 REFUSED = "ECONNREFUSED"
 """What a program hears of a connection that its rules refuse; of a datagram it is EPERM."""
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[Bed]:
-    """One world for all tests of this module."""
-    with bed() as made:
-        yield made
-
-
-@pytest.fixture(params=["root", "user"])
-def user(request: pytest.FixtureRequest) -> bool:
-    """Whether jailkit is used by an ordinary user."""
-    return bool(request.param == "user")
 
 
 def tried(world: Bed, net: str, *targets: tuple[Any, ...], user: bool = False) -> dict[str, str]:
@@ -133,22 +120,42 @@ def test_a_name_for_what_is_allowed_is_fine(world: Bed) -> None:
     assert set(said.values()) == {"REACHED"}
 
 
-def test_the_host_reaches_what_is_published(world: Bed, user: bool) -> None:
-    """And nobody else does: the port is one of 127.0.0.1; `Jail.ports` tells which."""
-    code = """
-    serve = "import socket; s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('', 80)); s.listen(); print(flush=True)\\n"
-    answer = "one.recv(99); one.send(b'HTTP/1.0 200 fine\\\\r\\\\n\\\\r\\\\nhello'); one.close()"
-    serve += f"while True:\\n    one = s.accept()[0]; {answer}"
-    with Jail(net=jailkit.Network(ports={0: 80, 8081: 80}), allow=["reserved_ports"]) as jail:
-        server = jail.popen(["python3", "-c", serve], stderr=None)
+SERVE = """
+import socket
+s = socket.socket()
+s.bind(("", 80))
+s.listen()
+print(flush=True)
+while True:
+    one = s.accept()[0]
+    one.recv(99)
+    one.send(b"HTTP/1.0 200 fine\\r\\n\\r\\nhello")
+    one.close()
+"""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.168.50.1", "0.0.0.0"])
+def test_what_is_published_is_reached_where_it_is(world: Bed, user: bool, address: str) -> None:
+    """On the host alone by default; from the LAN where an address of it was named, or all; `Jail.ports` tells which."""
+    code = f"""
+    net = jailkit.Network(ports={{"{address}:0": 80, "{address}:8081": 80}})
+    with Jail(net=net, allow=["reserved_ports"]) as jail:
+        server = jail.popen(["python3", "-c", sys.argv[1]], stderr=None)
         server.stdout.readline()
         first, second = jail.ports
-        found = os.popen(f"curl -s http://127.0.0.1:{first.number}/ http://127.0.0.1:8081/").read()
-        lan = f"nsenter --net=/proc/{sys.argv[1]}/ns/net curl -s -m 5 -o /dev/null -w %{{http_code}} http://192.168.50.1:8081/"
-        away = os.popen(lan).read() if os.geteuid() == 0 else "000"
-        say([found, away, first.inside, second.number, first.number > 1024])
+        here = os.popen(f"curl -s http://127.0.0.1:{{first.number}}/").read()
+        print(json.dumps([first.number > 1024, first.inside, second.number, here]), flush=True)
+        sys.stdin.read()
     """
-    assert world.python(code, str(world.internet), user=user) == ["hellohello", "000", 80, 8081, True]
+    with world.program(code, SERVE, user=user) as program:
+        assert program.stdout is not None
+        said = json.loads(program.stdout.readline())
+        ask = "curl -s -m 20 -o /dev/null -w '%{http_code}' http://192.168.50.1:8081/ || true"
+        there = world.sh(ask, place=world.lan)
+        assert program.stdin is not None
+        program.stdin.close()
+    assert said == [True, 80, 8081, "" if address == "192.168.50.1" else "hello"]
+    assert there == ("000" if address == "127.0.0.1" else "200")
 
 
 def test_a_port_that_is_taken_is_an_error(world: Bed, user: bool) -> None:

@@ -5,35 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests import leaks
-from tests.net.bed import WEB, Bed, bed
+from tests.net.bed import WEB, Bed
 from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("root", "python", "network"), pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[Bed]:
-    """One world for all tests of this module."""
-    with bed() as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def orphans(world: Bed) -> Iterator[None]:
-    """Collect what becomes a child of this process because its own parent was killed; elsewhere that is init's work."""
-    yield
-    leaks.reap(keep=world.holders)
-
-
-@pytest.fixture(params=["root", "user"])
-def user(request: pytest.FixtureRequest) -> bool:
-    """Whether jailkit is used by an ordinary user."""
-    return bool(request.param == "user")
 
 
 TABLES = """

@@ -75,8 +75,8 @@ _WAIT = ("sh", "-c", "echo ready; exec cat")
 class Bed:
     """The world while it is there."""
 
-    def __init__(self, host: int, internet: int) -> None:
-        self.host, self.internet = host, internet
+    def __init__(self, host: int, internet: int, lan: int) -> None:
+        self.host, self.internet, self.lan = host, internet, lan
         self.holders: list[int] = []
 
     def command(self, *words: str, place: int | None = None, user: bool = False) -> list[str]:
@@ -98,6 +98,13 @@ class Bed:
         """Return the environment of programs that use jailkit there: what can be imported here can be there."""
         paths = os.pathsep.join(path for path in sys.path if path)
         return {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def program(self, code: str, *arguments: str, user: bool = False) -> subprocess.Popen[str]:
+        """Start lines of Python that use jailkit on the host."""
+        lines = f"from tests.net.inside import *\n{textwrap.dedent(code)}"
+        command = self.command(sys.executable, "-c", lines, *arguments, user=user)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=self.environment())
 
     def python(self, code: str, *arguments: str, user: bool = False) -> Any:
         """Run lines of Python that use jailkit on the host; return what they `say`."""
@@ -130,7 +137,7 @@ def bed() -> Iterator[Bed]:
             return holder
 
         host, internet, lan = (hold("unshare", "-n", "-m", *_WAIT) for _ in range(3))
-        made = Bed(host.pid, internet.pid)
+        made = Bed(host.pid, internet.pid, lan.pid)
         made.holders = holders
         made.sh(_HOST.replace("$INTERNET", str(internet.pid)).replace("$LAN", str(lan.pid)))
         made.sh(_INTERNET, place=internet.pid)
