@@ -22,14 +22,20 @@ ALLOWED = {
     "_bus": set(),
     "_scope": {"_errors", "_bus"},
     "_cgroups": {"_errors", "_janitor", "_scope", "plan"},
-    "_host": {"_errors", "spec", "plan", "_native", "_cgroups"},
+    "_uplink": {"spec", "plan"},
+    "_host": {"_errors", "spec", "plan", "_native", "_cgroups", "_uplink"},
     "_native": {"_errors"},
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
-    "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
+    "_network": {"spec", "plan", "_native"},
+    "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
+    "_connected": {"spec", "process"},
     "_limited": {"spec", "_launch", "process"},
     "python": {"_errors", "spec", "process"},
     "_sessions": {"spec", "plan", "process", "_launch", "python"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited", "_sessions"},
+    "_jail": {
+        *("_errors", "spec", "plan", "_host", "_native", "process"),
+        *("_launch", "_limited", "_sessions", "_connected"),
+    },
     "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "_pool": {"_errors", "spec", "_jail", "process"},
@@ -48,7 +54,11 @@ ON_TOP = {"", "__main__", "_cli", "_doctor"}
 # Beside those of the package itself, these names are public.
 PUBLIC = {"jailkit", "jailkit.aio", "jailkit.syscalls"}
 # What an extra brings, one module imports; that module is imported where it is needed.
-EXTRAS = {"jailkit._bus": {"jeepney"}, "jailkit.aio._loop": {"anyio"}}
+EXTRAS = {
+    "jailkit._bus": {"jeepney"},
+    "jailkit._network.netlink": {"pyroute2"},
+    "jailkit.aio._loop": {"anyio"},
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
