@@ -95,14 +95,14 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         return None
     if uplink is None:
         raise UnsupportedError(_asked(spec), "nobody has looked for a way out of this host", "let Jail look")
-    for missing, remedy in uplink.missing:
-        raise UnsupportedError(_asked(spec), missing, remedy)
     if spec.allow.raw_sockets:
         raise UnsupportedError(
             f"raw_sockets with {_asked(spec)}",
             "the network is the host's, not the jail's, and packets made by hand would go round its rules",
             "use net=False; ping needs no raw socket here",
         )
+    for missing, remedy in uplink.missing:
+        raise UnsupportedError(_asked(spec), missing, remedy)
     return NetworkPlan(
         means=uplink.means,
         ways=_ways(wanted, uplink),
