@@ -19,7 +19,7 @@ import struct
 import sys
 from typing import Any, NoReturn
 
-from jailkit.python.tidy import Ipc, Places, bury, vitals
+from jailkit.python.tidy import Ipc, Places, bury, use_huge_pages, vitals
 from jailkit.python.wire import WireError, decode, encode
 from jailkit.python.work import describe, run_call, sample, warm_up
 
@@ -277,10 +277,11 @@ def main() -> NoReturn:
     server = _Server(control, libc, places, scoped=start["scoped"])
     for number in (1, 2):
         os.dup2(0, number)
-    control.say(_HELLO, encode(_pack(server.kept)))
     gc.collect()
     gc.freeze()  # or each collection of a call would copy the pages of everything
     gc.disable()
+    use_huge_pages(libc)
+    control.say(_HELLO, encode(_pack(server.kept)))
     server.spare = _Spare(control, server.ipc)
     while True:
         kind, token, body = control.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import resource
@@ -100,11 +101,7 @@ class PythonSession(Calls):
         limits = options.limits
         cpu = limits.cpu_seconds or math.inf
         request["room"], request["seed"] = MAX_BYTES, options.seed
-        request["rlimits"] = [
-            (number, math.ceil(getattr(limits, name)))
-            for name, number in _RLIMITS.items()
-            if getattr(limits, name) not in (None, UNLIMITED)
-        ]
+        request["rlimits"] = _rlimits(limits)
         try:
             body = encode(request)
         except WireError as error:
@@ -178,6 +175,12 @@ class PythonSession(Calls):
 
     def __repr__(self) -> str:
         return f"<jailkit.PythonSession {'closed' if self.closed else 'open'}>"
+
+
+@functools.lru_cache(maxsize=64)
+def _rlimits(limits: Limits) -> list[tuple[int, int]]:
+    amounts = ((number, getattr(limits, name)) for name, number in _RLIMITS.items())
+    return [(number, math.ceil(amount)) for number, amount in amounts if amount not in (None, UNLIMITED)]
 
 
 class _Arguments:
