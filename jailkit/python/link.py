@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from jailkit._errors import CallFailed, ClosedError, RemoteError
+from jailkit._errors import CallFailed, ClosedError, RemoteError, WaitTimeout
 from jailkit.process import ExitReason, Process, oom_kills
 from jailkit.python.wire import WireError, decode, encode
 
@@ -26,6 +27,8 @@ _HELLO, _ENDED, _KEEP = 1, 2, 3
 _MOST = 1 << 21
 """Bytes of one message."""
 _SEND_SECONDS = 30.0
+_OWN_END_SECONDS = 2.0
+"""How long an interpreter that has closed its socket may take to end, before it is killed."""
 _SHOWN = 65536
 _PARTS = ("wire", "tidy", "work", "server")
 _BOOT = """\
@@ -118,7 +121,7 @@ class Link:
             self.control.sendall(_sources() + _TO_SERVER.pack(_START, bytes(16), len(start)) + start)
         except OSError:
             said = self.process.stdout.read(_SHOWN)
-            raise CallFailed("the interpreter did not start", self.end(), stderr=said) from None
+            raise CallFailed("the interpreter did not start", self.end(_OWN_END_SECONDS), stderr=said) from None
         hello = self._hello(self.process.stdout.fileno(), time.monotonic() + seconds)
         if isinstance(hello, bytes):
             self.keep = hello
@@ -142,7 +145,7 @@ class Link:
                 elif not self.receive():
                     os.set_blocking(output, False)
                     said += _rest(output)
-                    raise CallFailed("the interpreter did not start", self.end(), stderr=said[-_SHOWN:])
+                    raise CallFailed("the interpreter did not start", self.end(_OWN_END_SECONDS), stderr=said[-_SHOWN:])
             for kind, body in self.messages():
                 if kind == _HELLO:
                     try:
@@ -206,9 +209,14 @@ class Link:
         before, self.ooms = self.ooms, oom_kills(self.process)
         return self.ooms > before
 
-    def end(self) -> ExitReason:
-        """Kill the interpreter and all that it has started, wait for it, and return why it has ended."""
+    def end(self, patience: float = 0.0) -> ExitReason:
+        """Kill the interpreter and all that it has started, wait for it, and return why it has ended.
+
+        With `patience`, in seconds, it may end by itself first.
+        """
         try:
+            with contextlib.suppress(WaitTimeout):
+                self.process.wait(patience)
             self.process.kill()
             self.process.wait()
             reason = self.process.result().reason

@@ -220,8 +220,9 @@ def test_an_interpreter_that_is_not_there(sandbox: Jail) -> None:
     """The error is that of a command, and says how to have one."""
     with pytest.raises(jailkit.CommandNotFound, match="python_binds"):
         sandbox.python(interpreter="/opt/python9")
-    with pytest.raises(CallFailed, match="did not start"):
-        sandbox.python(interpreter="/bin/true")
+    with pytest.raises(CallFailed, match="did not start") as caught:
+        sandbox.python(interpreter="/bin/false")
+    assert caught.value.reason is ExitReason.EXITED
     with pytest.raises(CallFailed, match="not ready in time"):
         sandbox.python(["time"], start_timeout=0)
 
