@@ -116,13 +116,12 @@ class Link:
     def _begin(self, start: bytes, seconds: float) -> None:
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         self.control.settimeout(_SEND_SECONDS)
-        said = b""
+        output = self.process.stdout.fileno()
         try:
             self.control.sendall(_sources() + _TO_SERVER.pack(_START, bytes(16), len(start)) + start)
         except OSError:
-            said = self.process.stdout.read(_SHOWN)
-            raise CallFailed("the interpreter did not start", self.end(_OWN_END_SECONDS), stderr=said) from None
-        hello = self._hello(self.process.stdout.fileno(), time.monotonic() + seconds)
+            raise self._unborn(output, b"") from None
+        hello = self._hello(output, time.monotonic() + seconds)
         if isinstance(hello, bytes):
             self.keep = hello
             self.process.stdout.close()
@@ -143,9 +142,7 @@ class Link:
                     if not data:
                         poll.unregister(output)
                 elif not self.receive():
-                    os.set_blocking(output, False)
-                    said += _rest(output)
-                    raise CallFailed("the interpreter did not start", self.end(_OWN_END_SECONDS), stderr=said[-_SHOWN:])
+                    raise self._unborn(output, said)
             for kind, body in self.messages():
                 if kind == _HELLO:
                     try:
@@ -154,6 +151,15 @@ class Link:
                         return None
         self.end()
         raise CallFailed("the interpreter was not ready in time", ExitReason.WALL_TIME, stderr=said)
+
+    def _unborn(self, output: int, said: bytes) -> CallFailed:
+        """End an interpreter that has closed its socket too early; return the error, with its last words."""
+        with contextlib.suppress(WaitTimeout):
+            self.process.wait(_OWN_END_SECONDS)
+        os.set_blocking(output, False)
+        with contextlib.suppress(OSError):
+            said += os.read(output, _SHOWN)
+        return CallFailed("the interpreter did not start", self.end(), stderr=said[-_SHOWN:])
 
     def receive(self) -> bool:
         """Take what came; return False at the end."""
@@ -209,14 +215,9 @@ class Link:
         before, self.ooms = self.ooms, oom_kills(self.process)
         return self.ooms > before
 
-    def end(self, patience: float = 0.0) -> ExitReason:
-        """Kill the interpreter and all that it has started, wait for it, and return why it has ended.
-
-        With `patience`, in seconds, it may end by itself first.
-        """
+    def end(self) -> ExitReason:
+        """Kill the interpreter and all that it has started, wait for it, and return why it has ended."""
         try:
-            with contextlib.suppress(WaitTimeout):
-                self.process.wait(patience)
             self.process.kill()
             self.process.wait()
             reason = self.process.result().reason
@@ -235,13 +236,6 @@ class Link:
         self.control.close()
         self.process.kill()
         self.process.close()
-
-
-def _rest(output: int) -> bytes:
-    try:
-        return os.read(output, _SHOWN)
-    except OSError:
-        return b""
 
 
 def error_of(said: Any) -> RemoteError | None:
