@@ -216,7 +216,8 @@ class Process:
         Raises:
             ClosedError: This handle is closed.
 
-        >>> with jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
+        >>> from jailkit import Jail
+        >>> with Jail() as jail, jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
         ...     sorted(process.stream())
         [Chunk(stream='stderr', data=b'two
         '), Chunk(stream='stdout', data=b'one
