@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 
 import jailkit
-import jailkit.aio
+from jailkit import aio
 
 project = "jailkit"
 author = "The jailkit authors"
@@ -62,9 +62,9 @@ def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | 
     target = node.get("reftarget", "")
     parts = target.split(".")
     for start, name in enumerate(parts):
-        package = "jailkit.aio" if parts[:2] == ["jailkit", "aio"] else "jailkit"
-        if name in sys.modules[package].__all__:
-            public = ".".join([package, *parts[start:]])
+        package = aio if parts[:2] == ["jailkit", "aio"] else jailkit
+        if name in package.__all__:
+            public = ".".join([package.__name__, *parts[start:]])
             python = env.get_domain("py")
             found: nodes.Node | None = python.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", public, node, content

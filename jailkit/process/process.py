@@ -219,9 +219,7 @@ class Process:
         >>> from jailkit import Jail
         >>> with Jail() as jail, jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
         ...     sorted(process.stream())
-        [Chunk(stream='stderr', data=b'two
-        '), Chunk(stream='stdout', data=b'one
-        ')]
+        [Chunk(stream='stderr', data=b'two\n'), Chunk(stream='stdout', data=b'one\n')]
         """
         return self._outputs(input, 0)
 
