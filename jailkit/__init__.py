@@ -9,18 +9,22 @@ Data flows in one direction, and the folders show it:
 
 from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
+    CallFailed,
     ClosedError,
     CommandNotExecutable,
     CommandNotFound,
     ExitError,
     JailkitError,
     LaunchError,
+    RemoteError,
     SpecError,
     UnsupportedError,
     WaitTimeout,
 )
+from jailkit._executor import JailExecutor
 from jailkit._jail import Jail
 from jailkit._once import run
+from jailkit._pool import JailPool
 from jailkit._version import __version__
 from jailkit.plan import Protection
 from jailkit.process import (
@@ -29,6 +33,7 @@ from jailkit.process import (
     STDOUT,
     Chunk,
     Conversation,
+    Denial,
     EventKind,
     ExitReason,
     JailEvent,
@@ -40,6 +45,7 @@ from jailkit.process import (
     Usage,
     converse,
 )
+from jailkit.python import CallResult, Calls, LoadedSource, PythonSession, python_binds
 from jailkit.spec import (
     UNLIMITED,
     Allow,
@@ -68,6 +74,9 @@ __all__ = [
     "UNLIMITED",
     "Allow",
     "Bind",
+    "CallFailed",
+    "CallResult",
+    "Calls",
     "Check",
     "Chunk",
     "ClosedError",
@@ -75,6 +84,7 @@ __all__ = [
     "CommandNotExecutable",
     "CommandNotFound",
     "Conversation",
+    "Denial",
     "Dev",
     "EventKind",
     "ExitError",
@@ -83,18 +93,23 @@ __all__ = [
     "GiB",
     "Jail",
     "JailEvent",
+    "JailExecutor",
+    "JailPool",
     "JailSpec",
     "JailkitError",
     "KiB",
     "LaunchError",
     "Level",
     "Limits",
+    "LoadedSource",
     "MiB",
     "Outputs",
     "Pressure",
     "Proc",
     "Process",
     "Protection",
+    "PythonSession",
+    "RemoteError",
     "Report",
     "Result",
     "SeccompPolicy",
@@ -110,5 +125,6 @@ __all__ = [
     "__version__",
     "converse",
     "doctor",
+    "python_binds",
     "run",
 ]

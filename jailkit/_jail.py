@@ -11,6 +11,7 @@ from typing import Any, final
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
+from jailkit._sessions import Sessions
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -51,7 +52,7 @@ def adopt(live: LiveJail) -> LiveJail:
 
 
 @final
-class Jail(Limited):
+class Jail(Limited, Sessions):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that
@@ -90,6 +91,7 @@ class Jail(Limited):
         cgroup: str | None = None,
         allow: Allow | Sequence[str] | None = None,
         tier: Tier | None = None,
+        report_denials: bool = False,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -107,6 +109,7 @@ class Jail(Limited):
             cgroup=cgroup,
             allow=_allowed(allow),
             tier=tier,
+            report_denials=report_denials,
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None
@@ -155,6 +158,11 @@ class Jail(Limited):
         """Whether the jail has been closed, or belongs to the process that this one was forked from."""
         return self._live is not None and (self._live.closed or self._owner != os.getpid())
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is live and its PID 1 is there: a jail that nobody closed may have been killed all the same."""
+        return self._live is not None and not self.closed and self._live.alive
+
     # --- its life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Jail:
@@ -182,6 +190,7 @@ class Jail(Limited):
     def close(self) -> None:
         """Kill everything in the jail and wait until it is gone. Closing twice is fine."""
         if self._live is not None and self._owner == os.getpid():
+            self._end_sessions()
             self._live.end()
 
     def __enter__(self) -> Jail:

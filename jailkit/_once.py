@@ -34,6 +34,7 @@ def run(
     cgroup: str | None = None,
     allow: Allow | Sequence[str] | None = None,
     tier: Tier | None = None,
+    report_denials: bool = False,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -69,6 +70,7 @@ def run(
         cgroup=cgroup,
         allow=allow,
         tier=tier,
+        report_denials=report_denials,
     )
     made = blueprint(jail.spec)
     live = adopt(launch(made))

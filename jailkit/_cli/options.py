@@ -49,6 +49,7 @@ OPTIONS = {
     "allow": "--allow",
     "allow.mount": "--allow",
     "tier": "--tier",
+    "report_denials": "--report-denials",
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
@@ -155,6 +156,7 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="open one thing of the sandbox: " + ", ".join(Allow.names()),
     )
+    add("--report-denials", action="store_true", help="say at the end which system calls were refused, and what allows")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -278,6 +280,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         cgroup=options.cgroup,
         allow=options.allow,
         tier=options.tier,
+        report_denials=options.report_denials,
     )
 
 

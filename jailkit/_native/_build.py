@@ -13,7 +13,7 @@ CONSTANTS = """
     SYS_chdir SYS_chroot SYS_fchdir SYS_fchownat SYS_fcntl SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fstatfs SYS_ioctl
     SYS_keyctl SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_mknodat SYS_mount_setattr SYS_move_mount
     SYS_open_tree SYS_openat SYS_openat2 SYS_pivot_root SYS_prctl SYS_setgroups SYS_sethostname SYS_setns
-    SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare SYS_write
+    SYS_seccomp SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare SYS_write
     KEYCTL_JOIN_SESSION_KEYRING AF_INET SOCK_DGRAM SOCK_CLOEXEC SIOCSIFFLAGS
     AT_FDCWD AT_EMPTY_PATH AT_RECURSIVE AT_SYMLINK_NOFOLLOW
     CLONE_NEWCGROUP CLONE_NEWIPC CLONE_NEWNET CLONE_NEWNS CLONE_NEWPID CLONE_NEWUSER CLONE_NEWUTS
@@ -26,6 +26,7 @@ CONSTANTS = """
     FSCONFIG_SET_FLAG FSCONFIG_SET_STRING FSCONFIG_CMD_CREATE
     RESOLVE_IN_ROOT RESOLVE_BENEATH RESOLVE_NO_SYMLINKS RESOLVE_NO_MAGICLINKS RESOLVE_NO_XDEV
     PR_SET_CHILD_SUBREAPER PR_SET_DUMPABLE PR_SET_NO_NEW_PRIVS
+    SECCOMP_FILTER_FLAG_NEW_LISTENER SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     PROC_SUPER_MAGIC CGROUP_SUPER_MAGIC CGROUP2_SUPER_MAGIC
     RLIMIT_AS RLIMIT_CORE RLIMIT_CPU RLIMIT_FSIZE RLIMIT_MEMLOCK RLIMIT_MSGQUEUE RLIMIT_NOFILE RLIMIT_NPROC RLIMIT_STACK
     CAP_AUDIT_WRITE CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_MKNOD CAP_NET_ADMIN
@@ -41,6 +42,7 @@ INCLUDES = """
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <stdint.h>
@@ -50,6 +52,9 @@ INCLUDES = """
 #include <sys/syscall.h>
 #ifndef MNT_DETACH /* <sys/mount.h> has it, but contradicts <linux/mount.h> */
 #define MNT_DETACH 2
+#endif
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV /* headers older than Linux 5.19 */
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 """
 

@@ -9,6 +9,7 @@ import attrs
 from jailkit._errors import UnsupportedError
 from jailkit.plan.bare import refuse_user_limits
 from jailkit.plan.bounds import bounds
+from jailkit.plan.denials import Notices, notices
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GroupPlan, accounts_group, program_group
 from jailkit.plan.identity import check_user
@@ -45,6 +46,7 @@ class Program:
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
         group: The control group that it gets for itself, or None.
         group_in_company: The same, for the time when other programs are in the group of the jail.
+        notices: What the host is told of refused calls, or None.
         disk: Bytes that the jail may write, or inf: whether it was full in the end is for the verdict.
     """
 
@@ -66,6 +68,7 @@ class Program:
     open_flags: tuple[str, ...] = ()
     group: GroupPlan | None = None
     group_in_company: GroupPlan | None = None
+    notices: Notices | None = None
     disk: float = UNLIMITED
 
 
@@ -117,6 +120,7 @@ def prepare(
         capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
+        notices=notices(spec),
         disk=UNLIMITED if plan.private or spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
 
@@ -150,6 +154,7 @@ def prepare_open(
         opening,
         group=None,
         group_in_company=None,
+        notices=None,
         flags=flags,
         umask=0o777 & ~mode,
         open_flags=open_flags,

@@ -10,19 +10,22 @@ from jailkit.process.hooks import end, half_read, listen, reading_of, watch
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.opening import open_program
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
-from jailkit.process.process import Process
+from jailkit.process.process import Process, oom_kills
 from jailkit.process.reading import Chunk, Outputs
 from jailkit.process.ready import Watch
-from jailkit.process.result import ExitReason, Result, Usage
+from jailkit.process.result import Denial, ExitReason, Result, Usage
 from jailkit.process.run import Once, run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
+from jailkit.process.talk import Captured
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Captured",
     "Chunk",
     "Conversation",
+    "Denial",
     "EventKind",
     "ExitReason",
     "GroupError",
@@ -48,6 +51,7 @@ __all__ = [
     "jail_usage",
     "listen",
     "new_name",
+    "oom_kills",
     "open_program",
     "parse_pressure",
     "read_file",

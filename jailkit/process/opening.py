@@ -9,6 +9,7 @@ from typing import IO, Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.process import Process
@@ -47,8 +48,11 @@ def open_program(
         else:
             meter = submit_on_terminal(live, run, program, terminal, watched=True)
         _wait_exec(live, run, program)
+        listener = listen(live, run, program.notices)
         files = tuple(_file(run, number, text=text, terminal=terminal is not None) for number in range(3))
-        return Process(live, run, program, isolation, files=files, began=began, text=text, meter=meter)
+        return Process(
+            live, run, program, isolation, files=files, began=began, text=text, meter=meter, listener=listener
+        )
     except BaseException:
         run.close()
         live.ledger.finish(meter)

@@ -17,6 +17,7 @@ from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
 from jailkit.process.alarm import call_at
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import Listener
 from jailkit.process.live import LiveJail
 from jailkit.process.reading import Outputs, Reading
 from jailkit.process.result import ExitReason, Result
@@ -25,7 +26,7 @@ from jailkit.process.terminal import end_of_input, resize
 from jailkit.process.verdict import Account, judge, take_account
 from jailkit.spec import Terminal
 
-__all__ = ["Process"]
+__all__ = ["Process", "oom_kills"]
 
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
@@ -57,6 +58,7 @@ class Process:
         began: float,
         text: bool,
         meter: Meter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.args = program.argv
         self._live = live
@@ -68,6 +70,7 @@ class Process:
         self._began = began
         self._wall = math.nan
         self._meter = meter
+        self._listener = listener
         self._account: Account | None = None
         self._reading: Reading | None = None
         self._talk = Talk(
@@ -282,6 +285,7 @@ class Process:
             wall=self._wall,
             isolation=self._isolation,
             account=self._account or Account(),
+            denials=self._listener.denials() if self._listener else (),
         )
 
     def close(self) -> None:
@@ -336,6 +340,12 @@ class Process:
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode {self.returncode}"
         return f"<jailkit.Process {self.args!r}: {state}>"
+
+
+def oom_kills(process: Process) -> int:
+    """Return how often the kernel has killed for want of memory where this program counts, since its start."""
+    meter = process._meter  # noqa: SLF001 - its own module
+    return meter.oom_kills() if meter else 0
 
 
 _open_processes: weakref.WeakSet[Process] = weakref.WeakSet()

@@ -8,6 +8,7 @@ from typing import Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import Listener, listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
@@ -56,6 +57,7 @@ class Once:
         self._began = time.monotonic()
         self._alone = "JK_RUN_ALONE" in program.flags
         self._account = Account()
+        self._listener: Listener | None = None
         self.run = _native.Run()
         self.talk = Talk(
             run=self.run,
@@ -81,6 +83,7 @@ class Once:
             data += end_of_input(data)
             self.live.begin()
             self.talk.meter = submit_on_terminal(self.live, self.run, self.program, self._terminal, watched=False)
+        self._listener = listen(self.live, self.run, self.program.notices)
         self.run.feed(data)
         self.run.listen()
 
@@ -116,9 +119,7 @@ class Once:
         if report is not None and report.kind is _native.ReportKind.FAILED:
             raise launch_error(report, self.program.argv)
         if report is None and talk.verdict is None:
-            self.live.wait_ready()  # raises, if the jail was not even born
-            self.live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
-            talk.verdict = ExitReason.KILLED if self.live.closed else None
+            talk.verdict = _lost(self.live)
         return judge(
             report,
             self.program,
@@ -128,6 +129,7 @@ class Once:
             wall=time.monotonic() - self._began,
             isolation=self.isolation,
             account=self._account,
+            denials=self._listener.denials() if self._listener else (),
         )
 
 
@@ -147,6 +149,13 @@ def run_program(once: Once) -> Result[Any]:
         raise
     once.finish()
     return once.result()
+
+
+def _lost(live: LiveJail) -> ExitReason | None:
+    """End a jail whose PID 1 has said nothing of a program's end; return the reason, if it was the host."""
+    live.wait_ready()  # raises, if the jail was not even born
+    live.kill()  # a PID 1 that is not gone has said what it never would: it is in somebody else's hands
+    return ExitReason.KILLED if live.closed else None
 
 
 def _start(live: LiveJail, run: _native.Run, program: Program, stdio: tuple[int, int, int]) -> Meter | None:

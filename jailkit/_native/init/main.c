@@ -10,8 +10,6 @@
 
 #include <linux/mman.h>
 
-static struct jail the_jail;
-
 union control { /* beside a message: as many descriptors as one ever has */
     struct cmsghdr head;
     char space[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))];
@@ -139,13 +137,13 @@ static int load_plan(struct jail *j) {
 }
 
 int jail_main(int argc, char **argv) {
-    struct jail *j = &the_jail;
+    static struct jail the_jail, *j = &the_jail;
     struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_HOST, .step = -1};
     for (const char *digit = argc > 1 ? argv[1] : ""; *digit >= '0' && *digit <= '9'; digit++)
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
     for (int n = 0; n < JK_SLOTS; n++)
         j->slot[n] = SLOT_UNUSED;
-    j->gate[0] = j->gate[1] = j->proc = j->scratch = j->signals = -1;
+    j->gate[0] = j->gate[1] = j->kept[0] = j->kept[1] = j->kept[2] = -1;
     SYS(umask, 0); /* the modes of a plan are exact */
     failed.error = -load_plan(j);
     if (failed.error > 0) {
