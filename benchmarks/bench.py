@@ -27,7 +27,7 @@ import report
 import stress
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -192,6 +192,17 @@ class Bench:
             return
         self.found["accounts"] = found
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
+    def fork_bomb(self) -> None:
+        """How long a fork bomb at its limit lives once it is to die."""
+        name, limit = "end of a fork bomb at its limit", 1.0
+        try:
+            seconds = accounts.fork_bomb(self.library(), 3 if self.options.quick else 10)
+        except CaseError as error:
+            self.targets.append(report.unmeasured(name, limit, error, " s"))
+            return
+        self.found["fork_bomb_seconds"] = seconds
+        self.targets.append(report.Target(name=name, limit=limit, measured=seconds, unit=" s"))
 
     def document(self) -> dict[str, object]:
         """Returns everything, for the JSON file."""
