@@ -24,8 +24,7 @@ def _swap() -> Iterator[None]:
     """Have 128 MiB of swap."""
     with open(SWAP_FILE, "wb") as file:
         os.chmod(SWAP_FILE, 0o600)
-        for _ in range(128):
-            file.write(bytes(MiB))
+        file.writelines(bytes(MiB) for _ in range(128))
     try:
         subprocess.run(["mkswap", SWAP_FILE], check=True, capture_output=True)
         subprocess.run(["swapon", SWAP_FILE], check=True, capture_output=True)
