@@ -12,7 +12,7 @@ import shutil
 
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
-from jailkit.plan import Cgroups, Host, IdArea, SubIds, filter_of, id_map, step
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, divided, filter_of, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -45,8 +45,8 @@ def probe(spec: JailSpec) -> Host:
     idmapped = frozenset(path for path in paths if area and not bare and _has_idmapped_mounts(path, area))
     cgroups = find_cgroups(spec.cgroup)
     lent = _lent_id(os.geteuid(), os.getegid()) if bare else None
-    filters = _seccomp(spec, lent is not None)
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, filters, lent)
+    seccomp = _seccomp(spec, lent is not None)
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent)
 
 
 @functools.lru_cache(maxsize=32)
@@ -57,7 +57,7 @@ def _facts(
     idmapped: frozenset[str],
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
-    filters: tuple[bytes | None, bytes],
+    seccomp: tuple[bytes, bytes] | None,
     lent_id: int | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
@@ -77,8 +77,7 @@ def _facts(
         hard_limits=hard_limits,
         cgroups=cgroups[0],
         no_cgroups=cgroups[1],
-        seccomp=filters[0],
-        seccomp_closing=filters[1],
+        seccomp=seccomp,
         notifies=_has_listeners(),
         landlock=_landlock_abi(),
         lent_id=lent_id,
@@ -87,15 +86,18 @@ def _facts(
 
 
 @functools.lru_cache(maxsize=64)
-def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes | None, bytes]:
-    """Compile the filter that a spec asks for, and what closes it; None for no filter, and where none can be."""
+def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes, bytes] | None:
+    """Compile the two parts of the filter that a spec asks for; None for no filter, and where none can be."""
     wanted = filter_of(spec, lent=lent)
     if wanted is None or not _has_filters():
-        return None, b""
+        return None
     try:
-        return _native.compile_filter(wanted), _native.compile_closing(wanted)
+        if wanted.reported:
+            return _native.compile_filter(wanted), _native.compile_closing(wanted)
+        shared, own = divided(wanted)
+        return _native.compile_filter(shared), _native.compile_filter(own) if own.actions else b""
     except _native.LibraryMissingError:
-        return None, b""
+        return None
 
 
 @functools.cache

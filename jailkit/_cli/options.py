@@ -192,6 +192,12 @@ def _parser() -> _Parser:
             add(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="PROGRAM", help=argparse.SUPPRESS)
     commands.choices["run"].add_argument(
+        "-t",
+        "--tty",
+        action="store_true",
+        help="give the program a terminal of the jail's own, to which the caller's is a window",
+    )
+    commands.choices["run"].add_argument(
         "--report",
         metavar="FILE",
         help="write how the program ended, what it used and how it was isolated to FILE, as JSON",

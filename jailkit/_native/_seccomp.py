@@ -88,6 +88,8 @@ class FilterLike(Protocol):
     @property
     def conditions(self) -> Sequence[ConditionLike]: ...
     @property
+    def otherwise(self) -> str: ...
+    @property
     def reported(self) -> bool: ...
 
 
@@ -188,14 +190,14 @@ def _tree(leaves: _Leaves, ends: dict[str, int], after: int) -> _Code:
     return [(_JUMP_GE, 0, 1, leaves[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
-def _leaves(actions: dict[int, str]) -> _Leaves:
-    """Join neighbours. A number that is no call of the table gets ENOSYS, as from a kernel that lacks it.
+def _leaves(actions: dict[int, str], otherwise: str) -> _Leaves:
+    """Join neighbours. A number that is no call of the table gets, as a rule, ENOSYS, as from a kernel that lacks it.
 
     A call that came later can be a way around what is refused; libc expects ENOSYS then, and uses the older call.
     """
     found: list[tuple[int, str]] = []
-    for number in range(max(actions) + 2):  # the last leaf has no end
-        action = actions.get(number, "ENOSYS")
+    for number in range(max(actions, default=0) + 2):  # the last leaf has no end
+        action = actions.get(number, otherwise)
         if not found or found[-1][1] != action:
             found.append((number, action))
     return found
@@ -223,8 +225,10 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
         kind[condition.call] = f"check {condition.action}"
     actions = {**dict(wanted.actions), **dict.fromkeys(_lent(wanted), "allow")}  # compile_closing() takes them back
     numbers = {checks["allow"].number(name): kind.get(name, action) for name, action in actions.items()}
-    leaves = _leaves({number: action for number, action in numbers.items() if number is not None})
-    unless, only = checks["EPERM"].export(), checks["allow"].export()
+    leaves = _leaves({number: action for number, action in numbers.items() if number is not None}, wanted.otherwise)
+    unless, only = (
+        checks[action].export() if f"check {action}" in kind.values() else b"" for action in ("EPERM", "allow")
+    )
     tree = _tree(leaves, {"check EPERM": 0, "check allow": len(unless) // _INSTRUCTION.size}, 0)
     # A number of another architecture means another call. It ends the process: nothing else says what happened.
     head = [

@@ -61,7 +61,7 @@ _SENTENCES = {
     "landlock_ruleset": "make Landlock rules [{slot}], which forbid what no rule below allows",
     "landlock_rule": "allow below [{slot}]: {rights}",
     "landlock_restrict": "put PID 1, and all that it starts, under the rules [{at}]",
-    "filter": "keep a filter of system calls for every program ({size} bytes{listener})",
+    "filter": "keep a filter of system calls ({size} bytes{listener})",
     "open_path": "open [{slot}] at {path}",
     "prepare_guarded": "make ready to start programs, each with a guard, under the rules [{slot}]",
     "prepare": "make ready to start programs, with [{slot}] to find them",

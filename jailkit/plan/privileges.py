@@ -98,27 +98,33 @@ def refuse_unsupported_report(spec: JailSpec, host: Host) -> None:
             raise UnsupportedError("report_denials=True", why, remedy)
 
 
+def filter_code(spec: JailSpec, host: Host) -> tuple[bytes, bytes] | None:
+    """Return the two parts of the filter that programs are under; None for none."""
+    return host.seccomp if spec.effective_seccomp else None
+
+
 def filters(spec: JailSpec, host: Host) -> Iterator[Step]:
-    """Keep what programs load."""
-    why = "each program loads it just before its exec: all else is done by then"
-    if code := filter_code(spec, host):
-        yield step("filter", why, text=code, flags=_listener(host) if spec.report_denials else 0)
-    if code and host.seccomp_closing:
-        yield step("filter", "closes what only the handing over of the listener needs", text=host.seccomp_closing)
+    """Have PID 1 keep the filter until it and its programs can load it."""
+    first, second = filter_code(spec, host) or (b"", b"")
+    if spec.report_denials and first:
+        why = "each program loads it just before its exec: all else is done by then, and it listens for itself"
+        yield step("filter", why, text=first, flags=_listener(host))
+    elif first:
+        why = "PID 1 loads it once, when it needs no more, and everything inherits it"
+        yield step("filter", why, text=first, value=1)
+    if second:
+        closes = "closes what only the handing over of the listener needs"
+        why = "what PID 1 needs, each program loses just before its exec: all else is done by then"
+        yield step("filter", closes if spec.report_denials else why, text=second)
+
+
+_WAITS_KILLABLE = (5, 19)
 
 
 def _listener(host: Host) -> tuple[str, ...]:
     # Without the second, a call that a signal interrupts is told of again and again.
     later = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",) if host.kernel >= _WAITS_KILLABLE else ()
     return ("SECCOMP_FILTER_FLAG_NEW_LISTENER", *later)
-
-
-_WAITS_KILLABLE = (5, 19)
-
-
-def filter_code(spec: JailSpec, host: Host) -> bytes | None:
-    """Return the filter that programs load; None for none."""
-    return host.seccomp if spec.effective_seccomp else None
 
 
 def granted(spec: JailSpec) -> tuple[str, ...]:

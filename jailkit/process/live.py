@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import signal
 import threading
 import time
@@ -121,10 +122,30 @@ class LiveJail:
         """
         self.start(_native.First(run, _request(program, stdio), stdio))
 
+    def begin(self) -> None:
+        """Start, unless that was done, and wait until it is there: something is to be opened in it.
+
+        Raises:
+            StartFailed: It was not born.
+        """
+        if self._jail.ctl < 0 and not self._ended:
+            self.start()
+        self.wait_ready()
+
     @property
     def pid(self) -> int:
         """PID 1 of the jail, as the host numbers it."""
         return self._jail.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether PID 1 is there."""
+        with self._lock:
+            if self._ended or self._jail.pidfd < 0:
+                return False
+            looks = select.poll()
+            looks.register(self._jail.pidfd, select.POLLIN)
+            return not looks.poll(0)
 
     @property
     def closed(self) -> bool:

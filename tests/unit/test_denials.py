@@ -97,7 +97,7 @@ def test_a_plan_without_it_is_untouched() -> None:
     host = root_host(seccomp=FILTER, landlock=7)
     plan = compile_plan(JailSpec(), host)
     filters = [step for step in plan.jail_steps if step.op == "filter"]
-    assert [step.flags for step in filters] == [0]
+    assert [step.flags for step in filters] == [0, 0]
     assert not any("waits for the host program" in protection.fact for protection in plan.isolation)
     assert notices(JailSpec()) is None
 
@@ -106,7 +106,7 @@ def test_a_plan_without_it_is_untouched() -> None:
 def test_a_plan_with_it_says_so(kernel: tuple[int, int], count: int) -> None:
     """The filter gets a listener, what closes it comes behind, and the honest list says who answers."""
     for tier in (None, "landlock"):
-        host = user_host(seccomp=FILTER, seccomp_closing=FILTER, landlock=7)
+        host = user_host(seccomp=FILTER, landlock=7)
         plan = compile_plan(JailSpec(report_denials=True, tier=tier), attrs.evolve(host, kernel=kernel))
         first, second = [step for step in plan.jail_steps if step.op == "filter"]
         assert isinstance(first.flags, tuple)

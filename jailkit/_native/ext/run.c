@@ -14,33 +14,31 @@ static int make_pipe(int *ours, int *theirs, int we_read) {
 
 int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
               const struct jk_joins *joins) {
-    int made[4] = {-1, -1, -1, -1}, passed[6 + JK_JOINS], pair[2] = {-1, -1}, error = 0, count = 1, file = -1;
+    int theirs[6] = {-1, -1, -1, -1, -1, -1}, passed[6 + JK_JOINS], pair[2], error = 0, count = 1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     run->channel = pair[0];
-    passed[0] = pair[1];
+    passed[0] = theirs[4] = pair[1];
     for (int n = 0; n < 3 && !error; n++) {
         if (stdio[n] == JK_PIPE)
-            error = make_pipe(&run->stream[n].fd, &made[n], n != 0);
+            error = make_pipe(&run->stream[n].fd, &theirs[n], n != 0);
         if (stdio[n] != JK_NULL && stdio[n] != JK_SAME)
-            passed[count++] = stdio[n] == JK_PIPE ? made[n] : stdio[n];
+            passed[count++] = stdio[n] == JK_PIPE ? theirs[n] : stdio[n];
     }
     if (!error && size > JK_INLINE) {
-        passed[count++] = file = jk_memory_file(request, size);
-        error = file < 0 ? file : 0;
+        passed[count++] = theirs[5] = jk_memory_file(request, size);
+        error = theirs[5] < 0 ? theirs[5] : 0;
     }
     if (!error && watched) {
-        error = make_pipe(&run->exec_pipe, &made[3], 1);
-        passed[count++] = made[3];
+        error = make_pipe(&run->exec_pipe, &theirs[3], 1);
+        passed[count++] = theirs[3];
     }
     for (int n = 0; joins && n < joins->count; n++)
         passed[count++] = joins->fd[n];
     if (!error)
         error = jk_send(ctl, request, size > JK_INLINE ? sizeof(struct jk_request) : size, passed, count);
-    for (int n = 0; n < 4; n++)
-        close_fd(&made[n]);
-    close_fd(&pair[1]);
-    close_fd(&file);
+    for (int n = 0; n < 6; n++)
+        close_fd(&theirs[n]);
     return error;
 }
 
