@@ -29,7 +29,7 @@ import stress
 import throughput
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "output", "python")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb", "output", "python")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -216,6 +216,17 @@ class Bench:
         print("\n" + table((f"{size} MiB of output", "median µs", "p95 µs", "/ subprocess.run"), rows))
         self.found["output"] = {key: summary(values) for key, values in samples.items()}
         self.targets += [report.of_ratio(name, 1.0, found), report.Target(name=kept, limit=3.0, measured=grown)]
+
+    def fork_bomb(self) -> None:
+        """How long a fork bomb at its limit lives once it is to die."""
+        name, limit = "end of a fork bomb at its limit", 1.0
+        try:
+            seconds = accounts.fork_bomb(self.library(), 3 if self.options.quick else 10)
+        except CaseError as error:
+            self.targets.append(report.unmeasured(name, limit, error, " s"))
+            return
+        self.found["fork_bomb_seconds"] = seconds
+        self.targets.append(report.Target(name=name, limit=limit, measured=seconds, unit=" s"))
 
     def python(self) -> None:
         """A Python call in a fresh process, against the start of an interpreter."""
