@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, final
 
+from jailkit._entering import Entering
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
 from jailkit._limited import Limited
@@ -51,7 +52,7 @@ def adopt(live: LiveJail) -> LiveJail:
 
 
 @final
-class Jail(Limited):
+class Jail(Limited, Entering):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that

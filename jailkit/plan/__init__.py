@@ -1,6 +1,7 @@
 """HOW: from a `JailSpec` and the facts of a host to a `Plan`, without any I/O."""
 
 from jailkit.plan.compile import compile_plan
+from jailkit.plan.entry import Entry, PathRule, entry_of
 from jailkit.plan.explain import describe, explain
 from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds
 from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
@@ -15,10 +16,12 @@ from jailkit.plan.steps import Step, step
 
 __all__ = [
     "Cgroups",
+    "Entry",
     "GroupPlan",
     "Host",
     "IdArea",
     "Ids",
+    "PathRule",
     "Plan",
     "Program",
     "Protection",
@@ -30,6 +33,7 @@ __all__ = [
     "changed_settings",
     "compile_plan",
     "describe",
+    "entry_of",
     "explain",
     "filter_of",
     "hint",

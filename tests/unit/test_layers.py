@@ -27,7 +27,10 @@ ALLOWED = {
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
     "_limited": {"spec", "_launch", "process"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited"},
+    "_doors": {"_errors", "_launch", "process"},
+    "_newcomer": {"_native", "plan", "syscalls"},
+    "_entering": {"_errors", "spec", "plan", "_launch", "process", "syscalls", "_doors", "_newcomer"},
+    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited", "_entering"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "syscalls": {"_native", "_errors"},
 }
