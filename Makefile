@@ -20,7 +20,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name '_ext.c'))
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
-PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
+PY_DIRS = setup.py pytest_jailkit.py $(wildcard jailkit tests examples benchmarks docs)
 
 .PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
 .PHONY: apt apt-lint apt-bench apt-fuzz apt-vm need need-lint need-bench need-fuzz need-vm

@@ -96,7 +96,9 @@ class Entering(abc.ABC):
         imported from now on are those that the jail shows.
 
         Not watched: `Limits.wall_seconds`, and `Limits.cpu_seconds` of more than this one process. The caller, who can
-        wait for the process, does so. The jail ends it when it is closed.
+        wait for the process, does so. The jail ends it when it is closed, which is the way to be rid of it: signals go
+        through to it, but SIGKILL hits the process that waits, and what that leaves behind is for the host's init to
+        reap.
 
         Args:
             keep_fds: Descriptors that stay open. Of 0, 1 and 2 those that are not named become ``/dev/null``. What is

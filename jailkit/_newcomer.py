@@ -89,16 +89,19 @@ def _fail(doing: str, error: BaseException) -> NoReturn:
 
 
 def _relay(child: int) -> NoReturn:
-    """Wait for the process inside, and end as it did. Its end is ours: PR_SET_PDEATHSIG."""
+    """Wait for the process inside, hand signals on to it, and end as it did. Its end is ours: PR_SET_PDEATHSIG.
+
+    Nobody else reaps it: as an orphan it would be the host's, not PID 1's, because its parent is outside.
+    """
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-            signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            signal.signal(number, lambda number, _: os.kill(child, number))
         _native.system_call("close_range", 0, 2**32 - 1, 0)
         status = os.waitpid(child, 0)[1]
         if os.WIFSIGNALED(status):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [os.WTERMSIG(status)])
             if os.WTERMSIG(status) != signal.SIGKILL:
                 signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [os.WTERMSIG(status)])
             os.kill(os.getpid(), os.WTERMSIG(status))
         os._exit(os.waitstatus_to_exitcode(status))
     finally:
