@@ -91,8 +91,8 @@ class Entering(abc.ABC):
 
         A process cannot change its pid namespace, its children can: what returns is a child of the process that called.
         That one stays behind, confined as well, waits, and ends as the child did. Only memory comes along:
-        descriptors are closed but for those named, threads and timers were left at the fork. **All that is in the memory
-        is in reach of what runs from now on**, the caller's variables and secrets included; and modules that are
+        descriptors are closed but for those named, threads and timers were left at the fork. **All that is in the
+        memory is in reach of what runs from now on**, the caller's variables and secrets included; and modules that are
         imported from now on are those that the jail shows.
 
         Not watched: `Limits.wall_seconds`, and `Limits.cpu_seconds` of more than this one process. The caller, who can

@@ -58,5 +58,5 @@ def _numbers(lines: Any, *, pairs: bool) -> bool:
     if not isinstance(lines, list):
         return False
     if pairs:
-        return all(isinstance(one, list) and len(one) == 2 and _numbers(one, pairs=False) for one in lines)  # noqa: PLR2004
+        return all(isinstance(one, list) and len(one) == 2 and _numbers(one, pairs=False) for one in lines)
     return all(isinstance(one, int) for one in lines)

@@ -19,15 +19,24 @@ from jailkit.pytest_plugin.touched import Watch
 from jailkit.pytest_plugin.wanted import Wanted
 from jailkit.pytest_plugin.wire import frame
 
-__all__ = ["run_forked"]
+__all__ = ["line_of", "run_forked"]
 
 
-class _Line:
-    """The pipe to the parent, and the plugin by which reports of subtests come here instead of to the terminal."""
+class Line:
+    """The pipe to the parent, and the plugin by which reports of subtests come here instead of to the terminal.
 
-    def __init__(self, config: pytest.Config, fd: int) -> None:
+    Registered once, in the parent, where it does nothing: to register takes longer than to run a small test.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._fd = -1
+
+    def take_over(self, fd: int) -> None:
+        """In the child: have all reports come here, and to nobody else; the parent tells everybody."""
         self._fd = fd
+        listeners = self._config.hook.pytest_runtest_logreport._hookimpls
+        listeners[:] = [one for one in listeners if one.plugin is self]
 
     def tell(self, kind: str, data: Any) -> None:
         """Send one message."""
@@ -38,8 +47,20 @@ class _Line:
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send a report."""
-        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self.tell("report", data)
+        if self._fd >= 0:
+            data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+            # What has a form of its own, as the report of a doctest has, travels as text.
+            formed = isinstance(data.get("longrepr"), str) and not isinstance(report.longrepr, str)
+            self.tell("formed report" if formed else "report", data)
+
+
+def line_of(config: pytest.Config) -> Line:
+    """Return the one of this session."""
+    line = config.pluginmanager.getplugin("jailkit-line")
+    if not isinstance(line, Line):
+        line = Line(config)
+        config.pluginmanager.register(line, "jailkit-line")
+    return line
 
 
 def run_forked(
@@ -51,8 +72,8 @@ def run_forked(
         _attach(jail, asked, fd)
         if alarm > 0:  # as pytest-timeout has set it; a fork inherits none
             signal.setitimer(signal.ITIMER_REAL, alarm)
-        line = _Line(item.config, fd)
-        _take_over(item.config, line)
+        line = line_of(item.config)
+        line.take_over(fd)
         measured = cover.begin()
         _run(item, nextitem, line, Watch(jail.spec.mounts, os.environ["HOME"]) if watch else None)
         if measured is not None:
@@ -92,15 +113,7 @@ def _is_output(number: int) -> bool:
     return target in outputs or (target.startswith("/") and target.endswith(" (deleted)"))
 
 
-def _take_over(config: pytest.Config, line: _Line) -> None:
-    """Have reports go to the parent, where all that listens to them is told."""
-    hook = config.hook.pytest_runtest_logreport
-    for implementation in hook.get_hookimpls():
-        hook._remove_plugin(implementation.plugin)  # noqa: SLF001 - of this process, which ends with the test
-    config.pluginmanager.register(line, "jailkit-line")
-
-
-def _run(item: pytest.Item, nextitem: pytest.Item | None, line: _Line, watch: Watch | None) -> None:
+def _run(item: pytest.Item, nextitem: pytest.Item | None, line: Line, watch: Watch | None) -> None:
     # What is torn down here is the item alone: the rest was set up outside.
     after: Any = nextitem if nextitem is not None and nextitem.parent is item.parent else item.parent
     outside = {node: len(finalizers) for node, (finalizers, _) in item.session._setupstate.stack.items()}
@@ -121,7 +134,7 @@ def _run(item: pytest.Item, nextitem: pytest.Item | None, line: _Line, watch: Wa
             line.tell(name, str(getattr(item.session, name)))
 
 
-def _phase(item: pytest.Item, when: Any, line: _Line, watch: Watch | None, **options: Any) -> bool:
+def _phase(item: pytest.Item, when: Any, line: Line, watch: Watch | None, **options: Any) -> bool:
     report = call_and_report(item, when, log=False, **options)
     if watch is not None:
         line.tell("touched", watch.new() + (watch.left_behind() if when == "teardown" else []))

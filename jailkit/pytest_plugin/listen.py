@@ -49,8 +49,8 @@ class Listener:
             while not self._done:
                 left = deadline - time.monotonic()
                 ready = {fd for fd, _ in poll.poll(max(0.0, left) * 1000)}
-                if not self._hear(read) and pidfd in ready:
-                    return None if self._done else _why(child, jail)
+                if not self._hear(read) and pidfd in ready:  # and there is nothing left to read
+                    return _why(child, jail)
                 if left <= 0:
                     return f"killed: it took more than {seconds:g} s"
         except Forged as error:
@@ -70,15 +70,15 @@ class Listener:
         return bool(data)
 
     def _take(self, kind: str, words: Any) -> None:
-        if kind == "report":
-            self._report(read_report(self._item, words))
+        if kind in ("report", "formed report"):
+            self._report(read_report(self._item, words, formed=kind != "report"))
         elif kind == "touched" and isinstance(words, list):
             self._touched = [str(word) for word in words]
         elif kind == "warning":
             record_warning(words)
         elif kind == "coverage":
             cover.add(words)
-        elif kind == "exit" and isinstance(words, list) and len(words) == 2:  # noqa: PLR2004
+        elif kind == "exit" and isinstance(words, list) and len(words) == 2:
             self._raised = pytest.exit.Exception(str(words[0]), words[1] if isinstance(words[1], int) else None)
         elif kind == "interrupt":
             self._raised = KeyboardInterrupt()
@@ -93,14 +93,13 @@ class Listener:
         whole = type(report) is pytest.TestReport
         if whole:
             order = ("setup", "call", "teardown")
-            if self.missing not in order or order.index(report.when or "setup") < order.index(self.missing):
+            when = str(report.when)
+            if not self.missing or order.index(when) < order.index(self.missing):
                 raise Forged("a report twice")
             note(report, self._touched, strict=self._strict)
             self._touched = []
-            self.missing = {"setup": "call" if report.passed else "teardown", "call": "teardown"}.get(
-                report.when or "", ""
-            )
-        if whole and report.when == "teardown":
+            self.missing = {"setup": "call" if report.passed else "teardown", "call": "teardown"}.get(when, "")
+        if whole and not self.missing:
             self.last = report
         else:
             if not whole and report.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from _pytest.runner import CallInfo, get_reraise_exceptions, runtestprotocol
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from jailkit import Jail, LaunchError, UnsupportedError
-from jailkit.pytest_plugin.forked import run_forked
+from jailkit.pytest_plugin.forked import line_of, run_forked
 from jailkit.pytest_plugin.listen import Listener
 from jailkit.pytest_plugin.wanted import Wanted, wanted
 from pytest_jailkit import FIXTURES
@@ -177,13 +178,16 @@ class _Test:
     def _fork(self, jail: Jail, alarm: float) -> tuple[int, int]:
         watch = self.asked.strict or bool(self.item.config.getoption("jailed_report"))
         read, write = os.pipe()
+        line_of(self.item.config)
         for stream in {sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__} - {None}:
             stream.flush()  # type: ignore[union-attr] # or the child writes what waits there once more
+        gc.freeze()  # or the first collection in the child touches, and so copies, all memory
         with jail.entrance(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # other threads are the project's own choice
             child = os.fork()
             if child == 0:
                 run_forked(self.item, self.nextitem, jail, self.asked, write, alarm=alarm, watch=watch)
+        gc.unfreeze()
         os.close(write)
         return child, read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Any
@@ -94,7 +95,7 @@ def visible(item: pytest.Item, writable: list[str]) -> tuple[Bind, ...]:
     """Return the binds of a test: the project and Python for reading, the temporary files of pytest for writing."""
     config = item.config
     project = os.path.realpath(config.rootpath)
-    read = _outermost([project, *_of_pytest(item), *_of_python(), *(_absolute(config, p) for p in _ini(config))])
+    read = _outermost((project, *_of_pytest(item), *_of_python(), *(_absolute(config, p) for p in _ini(config))))
     factory = getattr(config, "_tmp_path_factory", None)
     write = set(writable) | ({os.path.realpath(factory.getbasetemp())} if factory else set())
     binds = {path: Bind(path, as_owner=_below(path, project)) for path in read}
@@ -111,24 +112,36 @@ def _of_pytest(item: pytest.Item) -> list[str]:
     return [*folders, str(item.config.inipath.parent)] if item.config.inipath else folders
 
 
-def _of_python() -> list[str]:
+def _of_python() -> tuple[str, ...]:
     """Name where modules come from: what the interpreter knows, and what editable installs have added."""
-    places = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *sys.path]
-    for name, module in list(sys.modules.items()):
-        if name.startswith("__editable__"):
-            places += [os.path.dirname(path) for path in getattr(module, "MAPPING", {}).values()]
-    return [path for path in places if path]
+    places = (
+        sys.prefix,
+        sys.exec_prefix,
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        *sys.path,
+        *_editable(len(sys.modules)),
+    )
+    return tuple(path for path in places if path)
 
 
-def _outermost(paths: list[str]) -> list[str]:
+@functools.cache
+def _editable(modules: int) -> tuple[str, ...]:
+    """Look through the modules; again only when there are others."""
+    del modules
+    found = [module for name, module in list(sys.modules.items()) if name.startswith("__editable__")]
+    return tuple(os.path.dirname(path) for one in found for path in getattr(one, "MAPPING", {}).values())
+
+
+@functools.lru_cache(maxsize=64)
+def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Leave out what is below another, what the jail has anyway, and what stays its own."""
-    real = sorted({os.path.realpath(path) for path in paths})
     found: list[str] = []
-    for path in real:
+    for path in sorted({os.path.realpath(path) for path in paths}):
         known = any(_below(path, other) for other in (*found, *_HOST_VIEW))
         if not known and path not in ("/", *_PRIVATE) and os.path.exists(path):
             found.append(path)
-    return found
+    return tuple(found)
 
 
 def _below(path: str, directory: str) -> bool:

@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 import pytest
+from _pytest._code.code import TerminalRepr
 
 __all__ = ["Forged", "Frames", "frame", "read_report", "record_warning"]
 
@@ -70,8 +71,20 @@ def _message(body: bytes) -> tuple[str, Any]:
     return kind, data
 
 
-def read_report(item: pytest.Item, data: Any) -> pytest.TestReport:
-    """Make a report of data, if it is one of this test.
+class _Formed(TerminalRepr):
+    """A representation of which the text is left."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def toterminal(self, tw: Any) -> None:
+        """Write it, as pytest does."""
+        for line in self._text.splitlines():
+            tw.line(line)
+
+
+def read_report(item: pytest.Item, data: Any, *, formed: bool) -> pytest.TestReport:
+    """Make a report of data, if it is one of this test; `formed` where its text is no plain message.
 
     Raises:
         Forged: It is something else.
@@ -80,24 +93,32 @@ def read_report(item: pytest.Item, data: Any) -> pytest.TestReport:
         raise Forged("a report of another test")
     if data.get("when") not in _WHENS or data.get("outcome") not in _OUTCOMES:
         raise Forged("a report without a phase or an outcome")
+    longrepr = data.get("longrepr")
+    if isinstance(longrepr, list) and [type(word) for word in longrepr] != [str, int, str]:
+        raise Forged("a report with a place that is none")
     if not all(isinstance(data.get(name, 0.0), int | float) for name in _TIMES):
         raise Forged("a report with a time that is none")
     known = {"nodeid", "location", "keywords", "outcome", "longrepr", "when", "sections", *_TIMES, "user_properties"}
     if wrong := [name for name in data if name not in known and hasattr(pytest.TestReport, name)]:
         raise Forged(f"a report that redefines {wrong[0]}")
     _check_texts(data)
-    data["location"], data["keywords"] = item.location, {name: 1 for name in item.keywords}
+    data["location"], data["keywords"] = item.location, dict.fromkeys(item.keywords, 1)
+    report = _revived(item, data)
+    if not isinstance(report, pytest.TestReport):
+        raise Forged("a report of no known type")
+    if isinstance(longrepr, list):
+        report.longrepr = (longrepr[0], longrepr[1], longrepr[2])
+    if formed and isinstance(report.longrepr, str):
+        report.longrepr = _Formed(report.longrepr)
+    return report
+
+
+def _revived(item: pytest.Item, data: dict[str, Any]) -> Any:
     try:
         report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
-        if not isinstance(report, pytest.TestReport):
-            raise Forged("a report of no known type")
         str(report.longreprtext)  # a forged trace fails here, and not in the middle of the terminal report
-    except Forged:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever pytest makes of forged data, it is this test's error
         raise Forged(f"a report that cannot be read: {error!r}") from None
-    if report.outcome == "skipped" and isinstance(report.longrepr, list):
-        report.longrepr = tuple(report.longrepr)
     return report
 
 
@@ -105,7 +126,7 @@ def _check_texts(data: dict[str, Any]) -> None:
     """Check the parts that others unpack."""
     sections, properties = data.get("sections", []), data.get("user_properties", [])
     for pairs, whole in ((sections, True), (properties, False)):
-        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):  # noqa: PLR2004
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             raise Forged("a report with sections that are none")
         if not all(isinstance(word, str) for pair in pairs for word in (pair if whole else pair[:1])):
             raise Forged("a report with sections that are no text")

@@ -41,11 +41,13 @@ ONLY = {
     ("process", "plan"): {"GroupPlan", "Program", "Protection", "Setting"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
-ON_TOP = {"", "__main__", "_cli", "_doctor"}
+ON_TOP = {"", "__main__", "_cli", "_doctor", "pytest_plugin"}
 # Beside those of the package itself, these names are public.
 PUBLIC = {"jailkit", "jailkit.syscalls"}
 # What an extra brings, one module imports; that module is imported where it is needed.
 EXTRAS = {"jailkit._bus": {"jeepney"}}
+# Imported by pytest alone, by way of a module beside the package.
+PLUGIN = {"pytest", "_pytest", "pytest_jailkit"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -149,4 +151,6 @@ def test_nothing_is_imported_at_run_time_but_cffi_and_attrs() -> None:
             elif isinstance(node, ast.ImportFrom):
                 foreign.add((node.module or "").split(".")[0])
         foreign -= EXTRAS.get(name_of(path), set())
+        if part_of(name_of(path)) == "pytest_plugin":
+            foreign -= PLUGIN
     assert foreign - sys.stdlib_module_names - {"jailkit"} <= {"attrs", "cffi"}
