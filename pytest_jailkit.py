@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from jailkit import Jail
 
-FIXTURES = frozenset({"jail", "jail_factory", "session_jail", "jail_pool"})
+FIXTURES = frozenset({"jail", "jail_factory", "session_jail"})
 """A test that uses one of these makes jails itself, which cannot be done inside one."""
 
 ENVIRONMENT = dict(os.environ)

@@ -112,11 +112,17 @@ class _Test:
 
     def _jailed(self) -> Any:
         """Run it in a jail; return the report of its teardown, which is not logged yet."""
+        # An alarm is pytest-timeout's, and its handler raises: in the child it shall, in the middle of the test.
+        alarm, began = signal.setitimer(signal.ITIMER_REAL, 0)[0], time.monotonic()
         try:
-            jail = Jail(**self.asked.spec).start()
+            with Jail(**self.asked.spec) as jail:
+                return self._wait_for(jail, alarm)
         except (UnsupportedError, LaunchError) as error:
             return self._without(error)
-        return self._wait_for(jail)
+        finally:
+            left = alarm - (time.monotonic() - began)
+            if alarm and left > 0:
+                signal.setitimer(signal.ITIMER_REAL, left)
 
     def _without(self, error: Exception) -> Any:
         """Do with a test that cannot be jailed what the project says."""
@@ -150,10 +156,9 @@ class _Test:
             stop=now,
         )
 
-    def _wait_for(self, jail: Jail) -> pytest.TestReport:
+    def _wait_for(self, jail: Jail, alarm: float) -> pytest.TestReport:
         listener = Listener(self.item, strict=self.asked.strict)
         began = time.time()
-        alarm = signal.setitimer(signal.ITIMER_REAL, 0)[0]
         child, read = self._fork(jail, alarm)
         seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
         try:
@@ -162,9 +167,6 @@ class _Test:
             os.close(read)
             jail.close()
             _end(child)
-            spent = time.time() - began
-            if alarm > spent:
-                signal.setitimer(signal.ITIMER_REAL, alarm - spent)
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing

@@ -10,6 +10,7 @@ import json
 import struct
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,24 +42,23 @@ class Frames:
         self._bytes = bytearray()
         self._room = 4 * _MOST_BYTES
 
-    def feed(self, data: bytes) -> list[tuple[str, Any]]:
-        """Take bytes; return the messages that are complete.
+    def feed(self, data: bytes) -> Iterator[tuple[str, Any]]:
+        """Take bytes; yield the messages that are complete, each before the next one is looked at.
 
         Raises:
             Forged: They are none.
         """
         self._bytes += data
         self._room -= len(data)
-        found = []
         while len(self._bytes) >= _HEAD.size:
             (size,) = _HEAD.unpack_from(self._bytes)
             if size > _MOST_BYTES or self._room < 0:
                 raise Forged("more than 64 MiB at once")
             if len(self._bytes) < _HEAD.size + size:
                 break
-            found.append(_message(bytes(self._bytes[_HEAD.size : _HEAD.size + size])))
+            body = bytes(self._bytes[_HEAD.size : _HEAD.size + size])
             del self._bytes[: _HEAD.size + size]
-        return found
+            yield _message(body)
 
 
 def _message(body: bytes) -> tuple[str, Any]:

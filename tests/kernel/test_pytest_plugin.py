@@ -4,76 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator
 
 import pytest
 
-from tests.inside import public_directory
-from tests.patience import patient
+from tests.projects import Project, project
+
+__all__ = ["project"]
 
 pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(120)]
-
-
-class Project:
-    """A directory with tests."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file."""
-        with open(f"{self.path}/{name}", "w") as file:
-            file.write(textwrap.dedent(text))
-
-    def run(self, *options: str, plugins: tuple[str, ...] = ()) -> tuple[int, str]:
-        """Run pytest; return its exit code and what it has printed."""
-        loaded = [word for name in plugins for word in ("-p", name)]
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-ra",
-                "-p",
-                "pytest_jailkit",
-                *loaded,
-                *options,
-            ],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=patient(100),
-            cwd=self.path,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "TMPDIR": self.path,
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def outcomes(self, *options: str, plugins: tuple[str, ...] = ()) -> dict[str, int]:
-        """Run pytest; return how many tests had which outcome."""
-        code, said = self.run(*options, plugins=plugins)
-        last = said.strip().splitlines()[-1]
-        found = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", last.partition(" in ")[0])}
-        assert code in (0, 1), said
-        assert found, said
-        return found
-
-
-@pytest.fixture
-def project() -> Iterator[Project]:
-    """A project of the caller's, where everybody may enter."""
-    with public_directory() as path:
-        made = Project(path)
-        made.write("pytest.ini", "[pytest]\n")
-        yield made
 
 
 HERMETIC = """
@@ -244,7 +182,7 @@ def test_what_would_end_pytest_fails_one_test(project: Project) -> None:
         """
         import os, signal, time
         import pytest
-        from jailkit import Limits, MiB
+        from jailkit import Limits
 
         def test_exits():
             print("last words", flush=True)
@@ -281,7 +219,7 @@ def test_what_would_end_pytest_fails_one_test(project: Project) -> None:
     assert "it took more than 1 s" in said
     assert "Timeout (>1.0s)" in said
     assert "it sent" in said
-    assert "5 failed, 1 passed" in said, said[said.index("short test"):][:900]
+    assert "5 failed, 1 passed" in said, said[said.index("short test") :][:900]
 
 
 @pytest.mark.requires("cgroups")
@@ -379,7 +317,7 @@ def test_what_is_not_hermetic_is_listed(project: Project) -> None:
     assert code == 1
     assert "writes /var/lib/mine" in said
     assert "connects to 192.0.2.1 port 80" in said
-    assert "leaves process sleep behind" in said
+    assert "leaves process sleep behind" in said, said
     assert "not hermetic" in said
     assert "2 tests touched" in said
     assert "1 failed, 2 passed" in said
@@ -450,12 +388,9 @@ def test_beside_other_plugins(project: Project) -> None:
 
 def test_subtests(project: Project) -> None:
     """Each failed subtest is reported, and the test with it, where this pytest has subtests."""
-    if not hasattr(pytest, "Subtests"):
-        return
-    project.write(
-        "test_it.py", "def test_it(subtests):\n  for n in range(3):\n    with subtests.test(n=n): assert n != 1\n"
-    )
-    assert project.outcomes("--jailed")["failed"] == project.outcomes()["failed"]
+    text = "def test_it(subtests):\n  for n in range(3):\n    with subtests.test(n=n): assert n != 1\n"
+    project.write("test_it.py", text)
+    assert project.outcomes("--jailed") == project.outcomes()
 
 
 def test_nothing_is_imported_unasked(project: Project) -> None:
