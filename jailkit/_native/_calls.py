@@ -266,6 +266,11 @@ class Run:
         return bool(_checked(lib.jk_take_file(self._raw, _milliseconds(timeout))))
 
     @property
+    def channel(self) -> int:
+        """The socket on which PID 1 tells of the program, or -1."""
+        return int(self._raw.channel)
+
+    @property
     def file(self) -> int:
         """The descriptor of the file that the request asked for, which closes with this; or -1."""
         return int(self._raw.file)
@@ -273,6 +278,12 @@ class Run:
     def stream(self, number: int) -> int:
         """Our end of the pipe of stream 0, 1 or 2; -1 for none."""
         return int(self._raw.stream[number].fd)
+
+    def open_streams(self) -> tuple[int, int, int]:
+        """Our ends of the pipes that `talk` still has something to do with; -1 for the others."""
+        first, second, third = self._raw.stream
+        feeding = first.fd if first.buffer != ffi.NULL and not first.ended else _NO_FD
+        return int(feeding), _NO_FD if second.ended else int(second.fd), _NO_FD if third.ended else int(third.fd)
 
     def lend(self, number: int, fd: int) -> None:
         """Set our end of a stream, or, with -1, forget it without closing it."""

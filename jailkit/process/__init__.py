@@ -1,13 +1,16 @@
 """WATCH: live jails and the programs in them: descriptors, bytes, clocks, verdicts."""
 
 from jailkit.process.cgroup import GroupError
+from jailkit.process.converse import Conversation, Turn, converse
 from jailkit.process.events import EventKind, JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
 from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
+from jailkit.process.opening import open_program
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
-from jailkit.process.process import Process, open_program
+from jailkit.process.process import Process
+from jailkit.process.reading import Chunk, Outputs
 from jailkit.process.result import ExitReason, Result, Usage
 from jailkit.process.run import run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
@@ -16,11 +19,14 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Chunk",
+    "Conversation",
     "EventKind",
     "ExitReason",
     "GroupError",
     "JailEvent",
     "LiveJail",
+    "Outputs",
     "Pressure",
     "PrivateDirectory",
     "PrivateError",
@@ -28,8 +34,10 @@ __all__ = [
     "Result",
     "StartFailed",
     "Stream",
+    "Turn",
     "Usage",
     "Watcher",
+    "converse",
     "group_failure",
     "jail_usage",
     "new_name",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
+import select
 import signal
 import threading
 import time
@@ -14,24 +14,19 @@ from types import TracebackType
 from typing import IO, Any, final
 
 from jailkit import _native
-from jailkit._errors import ClosedError, WaitTimeout
+from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
-from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
+from jailkit.process.reading import Outputs, Reading
 from jailkit.process.result import ExitReason, Result
-from jailkit.process.streams import Stream, descriptors
-from jailkit.process.talk import Captured, Conversation
+from jailkit.process.talk import Captured, Talk
 from jailkit.process.verdict import Account, judge, take_account
 
-__all__ = ["Process", "open_program"]
+__all__ = ["Process"]
 
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
-
-_EXEC_SECONDS = 60.0
-"""How long PID 1 may take to start a program, which it does in a millisecond; this is for a file system that hangs, or
-for a PID 1 in hostile hands."""
 
 
 @final
@@ -56,6 +51,7 @@ class Process:
         program: Program,
         isolation: tuple[Protection, ...],
         *,
+        files: tuple[IO[Any] | None, IO[Any] | None, IO[Any] | None],
         began: float,
         text: bool,
         meter: Meter | None = None,
@@ -71,7 +67,8 @@ class Process:
         self._wall = math.nan
         self._meter = meter
         self._account: Account | None = None
-        self._talk = Conversation(
+        self._reading: Reading | None = None
+        self._talk = Talk(
             run,
             Captured(program.output),
             began + program.wall_seconds,
@@ -79,7 +76,7 @@ class Process:
             meter=meter,
             cpu_limit=program.cpu_limit,
         )
-        self.stdin, self.stdout, self.stderr = (_file(run, number, text=text) for number in range(3))
+        self.stdin, self.stdout, self.stderr = files
         if program.wall_seconds != math.inf:
             self._watch(began + program.wall_seconds - time.monotonic())
         _open_processes.add(self)
@@ -90,7 +87,7 @@ class Process:
 
         def expire() -> None:
             process = mine()
-            if process is not None:
+            if process is not None and not process._gone():  # noqa: SLF001 - its own
                 process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
         timer = threading.Timer(max(0.0, seconds), expire)
@@ -102,6 +99,15 @@ class Process:
     def pidfd(self) -> int:
         """A descriptor of the program (pidfd_open(2)), readable when it has ended; -1 when this is closed."""
         return self._run.pidfd
+
+    def _gone(self) -> bool:
+        """Whether the program has ended, although nobody may have heard of it: then nobody has killed it."""
+        look = select.poll()
+        with self._lock:
+            if self.pidfd < 0:
+                return True
+            look.register(self.pidfd, select.POLLIN)
+            return bool(look.poll(0))
 
     @property
     def pid(self) -> int:
@@ -191,6 +197,51 @@ class Process:
             self.stdin.close()
         self._run.feed(data.encode() if isinstance(data, str) else data or b"")
 
+    def stream(self, input: bytes | str | None = None) -> Outputs:  # noqa: A002 - as in subprocess
+        r"""Read what the program writes to its pipes as it comes, both streams in one iteration.
+
+        Afterwards, `result` returns how it ended, with empty outputs: who reads them himself has them. A ``with`` block
+        of the process that is left in the middle of an iteration kills the program.
+
+        Args:
+            input: What to write to stdin meanwhile, which is then closed. Default: stdin is left to the caller, who may
+                write to it between two chunks, and closes it.
+
+        Raises:
+            ClosedError: This handle is closed.
+
+        >>> with jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
+        ...     sorted(process.stream())
+        [Chunk(stream='stderr', data=b'two
+        '), Chunk(stream='stdout', data=b'one
+        ')]
+        """
+        return self._outputs(input, 0)
+
+    def lines(self, input: bytes | str | None = None, *, max_bytes: int = 65536) -> Outputs:  # noqa: A002 - as in subprocess
+        r"""Do as `stream`, by lines, with their line feeds.
+
+        Args:
+            input: As of `stream`.
+            max_bytes: A longer line comes in pieces of this size, so that a program without line feeds cannot fill the
+                memory. The last line may have no line feed.
+
+        Raises:
+            ClosedError: This handle is closed.
+        """
+        return self._outputs(input, max(1, max_bytes))
+
+    def _outputs(self, data: bytes | str | None, longest: int) -> Outputs:
+        with self._lock:
+            if self._reading is None:
+                if self._run.closed:
+                    raise ClosedError("this process handle is closed")
+                self._reading = Reading(self._talk, self._run, (self.stdout, self.stderr), text=self._text)
+            self._reading.by(longest)
+            if data is not None and self.stdin is not None and not self.stdin.closed:
+                self._hand_over_stdin(data)
+        return Outputs(self._reading, self._lock, self.wait)
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""
         if not self._talk.ended and number > 0:
@@ -202,7 +253,8 @@ class Process:
 
     def kill(self) -> None:
         """Kill the program and everything it has started; `wait` says when it is gone."""
-        self._talk.kill(ExitReason.KILLED)
+        if not self._gone():
+            self._talk.kill(ExitReason.KILLED)
 
     def result(self) -> Result[Any]:
         """Wait for the end and return the result, with the outputs that `communicate` has read."""
@@ -223,6 +275,9 @@ class Process:
 
     def close(self) -> None:
         """Close the pipes and let go of the program, which is killed if it still runs."""
+        if self._reading is not None:
+            with self._lock:
+                self._reading.close()
         for number, file in enumerate((self.stdin, self.stdout, self.stderr)):
             if file is not None:
                 if number:
@@ -235,6 +290,14 @@ class Process:
         if self._account is None and not self._live.closed:
             self._account = Account()
             self._live.ledger.finish(self._meter, detached="JK_RUN_DETACH" in self._program.flags)
+
+    def _insides(self) -> tuple[Talk, _native.Run, threading.RLock]:
+        """For what else moves the bytes of a program, in this package: under the lock, and for as long as it runs."""
+        if self._run.closed and not self._talk.ended:
+            raise ClosedError("this process handle is closed")
+        if self._reading is not None:
+            raise SpecError("process", self, "a program whose output is not read by stream() or lines()")
+        return self._talk, self._run, self._lock
 
     def _disown(self) -> None:
         """After a fork, in the child: let go without touching the program, which is the parent's."""
@@ -253,7 +316,7 @@ class Process:
             if self.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     self.stdin.close()
-            if kind is not None:
+            if kind is not None or (self._reading is not None and not self._reading.over):
                 self.kill()
             self.wait()
         finally:
@@ -273,55 +336,3 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def open_program(
-    live: LiveJail,
-    program: Program,
-    streams: tuple[Stream, Stream, Stream],
-    *,
-    text: bool,
-    isolation: tuple[Protection, ...],
-) -> Process:
-    """Start a program and return when it runs.
-
-    Raises:
-        LaunchError: The program could not be started.
-        ClosedError: The jail is closed, or has ended.
-    """
-    began = time.monotonic()
-    run = _native.Run()
-    meter: Meter | None = None
-    try:
-        meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
-        _wait_exec(live, run, program)
-        return Process(live, run, program, isolation, began=began, text=text, meter=meter)
-    except BaseException:
-        run.close()
-        live.ledger.finish(meter)
-        raise
-
-
-def _wait_exec(live: LiveJail, run: _native.Run, program: Program) -> None:
-    alive = None
-    while alive is None:
-        try:
-            alive = run.wait_exec(_EXEC_SECONDS)
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            raise live.lost("PID 1 did not start a program") from None
-    report = run.report
-    if report is not None and report.kind is _native.ReportKind.FAILED:
-        raise launch_error(report, program.argv)
-    if not alive and report is None:
-        raise live.lost()
-
-
-def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:
-    fd = run.stream(number)
-    if fd < 0:
-        return None
-    raw = open(fd, "rb" if number else "wb")  # noqa: SIM115 - the Process closes it
-    run.lend(number, -1)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) if text else raw

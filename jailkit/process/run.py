@@ -12,7 +12,7 @@ from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.streams import Stream, descriptors
-from jailkit.process.talk import KILL_SECONDS, Captured, Conversation
+from jailkit.process.talk import KILL_SECONDS, Captured, Talk
 from jailkit.process.verdict import judge, take_account
 
 __all__ = ["run_program"]
@@ -48,7 +48,7 @@ def run_program(
     alone = "JK_RUN_ALONE" in program.flags
     run = _native.Run()
     meter: Meter | None = None
-    talk = Conversation(
+    talk = Talk(
         run=run,
         captured=Captured(program.output),
         deadline=began + program.wall_seconds,
