@@ -8,7 +8,9 @@ import attrs
 
 from jailkit import CommandNotExecutable, CommandNotFound, JailkitError, Result
 from jailkit.grading._build import Built
+from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import SHOWN, TestResult, excerpt
+from jailkit.grading._interact import talk_on
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._run import Run, Runner
 from jailkit.grading._validate import Checked, check
@@ -35,16 +37,26 @@ class Judge:
     def __call__(self, test: Test) -> TestResult:
         """Judge a test. What goes wrong here is a judge error and no exception: the other tests go on."""
         try:
-            run = self.runner.on(self.problem, test, self.scratch)
-            checked = Checked(verdict=run.verdict) if run.verdict else self._check(test, run)
-            return self._result(test, run, checked)
+            run = self._run(test)
+            return self._result(test, run, self._check(test, run))
         except (CommandNotFound, CommandNotExecutable) as error:
             own = self.runner.built.argv[0].startswith("./")
             return self._failed(test, Verdict.RTE if own else Verdict.JE, error)
         except (JailkitError, OSError) as error:
             return self._failed(test, Verdict.JE, error)
 
+    def _run(self, test: Test) -> Run:
+        if not self.problem.interactive:
+            return self.runner.on(self.problem, test, self.scratch)
+        if self.validator is None or self.validator.verdict is not None:
+            said = self.validator.said if self.validator else "there is none"
+            raise PackageError(self.problem.path, None, f"the output validator does not compile: {said}")
+        return talk_on(self.runner, self.problem, test, self.validator, self.scratch)
+
     def _check(self, test: Test, run: Run) -> Checked:
+        if run.verdict is not None:
+            said = run.checked or Checked(verdict=run.verdict)
+            return attrs.evolve(said, verdict=run.verdict)
         return check(self.problem, test, run.result.stdout, self.validator)
 
     def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
@@ -74,7 +86,7 @@ class Judge:
             team_message=checked.team_message,
             input=_beginning(test.input),
             expected=_beginning(test.answer),
-            got=excerpt(result.stdout),
+            got=run.talk or excerpt(result.stdout),
             stderr=excerpt(result.stderr),
             hint="" if checked.verdict is Verdict.AC else test.hint,
         )

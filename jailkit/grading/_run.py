@@ -14,6 +14,7 @@ from jailkit.grading._box import bounded
 from jailkit.grading._build import Built
 from jailkit.grading._cores import Cores
 from jailkit.grading._model import Problem, Test, Verdict
+from jailkit.grading._validate import Checked
 
 __all__ = ["Allowance", "Run", "Runner", "verdict_of"]
 
@@ -50,7 +51,7 @@ class Allowance:
     @property
     def wall(self) -> float:
         """Seconds on the clock at which it is ended: far more, for a busy machine must not make a TLE."""
-        return 2 * self.hard + 3
+        return 1.5 * self.hard + 2
 
 
 @attrs.frozen(kw_only=True)
@@ -61,11 +62,15 @@ class Run:
         result: How it ended.
         verdict: What that means, or None: it ended well, and its output has to be looked at.
         runs: How often it was run.
+        checked: What the validator said meanwhile, of an interactive problem.
+        talk: What both said to each other.
     """
 
     result: Result[bytes]
     verdict: Verdict | None
     runs: int = 1
+    checked: Checked | None = None
+    talk: str = ""
 
 
 def verdict_of(result: Result[bytes], soft: float) -> Verdict | None:
@@ -106,7 +111,7 @@ class Runner:
             address_space=self.built.address_space,
         )
 
-    def repeat(self, once: Callable[[int], Result[bytes]]) -> Run:
+    def repeat(self, once: Callable[[int], Run]) -> Run:
         """Measure, and measure again, alone on the machine, what came close to a limit.
 
         Other programs can only make a program look slower than it is, so the fastest of the runs counts.
@@ -114,19 +119,21 @@ class Runner:
         with self.cores.one() as cpu:
             best = once(cpu)
         runs = 1
-        if self._close(best):
+        if self._close(best.result):
             for _ in range(_RERUNS):
                 with self.cores.alone() as cpu:
                     again = once(cpu)
                 runs += 1
-                best = min(best, again, key=lambda result: _cost(result, self.allowance))
-        return Run(result=best, verdict=verdict_of(best, self.allowance.soft), runs=runs)
+                best = min(best, again, key=_cost)
+        return attrs.evolve(best, runs=runs)
 
     def _close(self, result: Result[bytes]) -> bool:
         near_time = abs(result.usage.cpu - self.allowance.soft) <= _CLOSE * self.allowance.soft
         peak = result.usage.memory_peak or 0
+        # Not asleep, and yet not done: something else had the processor.
+        starved = result.reason is ExitReason.WALL_TIME and result.usage.cpu > self.allowance.soft / 2
         near_memory = result.reason is not ExitReason.MEMORY and peak >= (1 - _CLOSE) * self.allowance.memory
-        return near_time or near_memory
+        return near_time or near_memory or starved
 
     def on(self, problem: Problem, test: Test, scratch: Path) -> Run:
         """Run the submission on a test."""
@@ -135,8 +142,9 @@ class Runner:
         place, mounts = self.place(problem, test, scratch)
         env = self.built.env
 
-        def once(cpu: int) -> Result[bytes]:
-            return jailkit.run(argv, mounts=mounts, cwd=place, env=env, limits=self.limits(cpu), input=data)
+        def once(cpu: int) -> Run:
+            result = jailkit.run(argv, mounts=mounts, cwd=place, env=env, limits=self.limits(cpu), input=data)
+            return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
 
         return self.repeat(once)
 
@@ -155,8 +163,8 @@ class Runner:
         return "/work", [Bind(str(source), "/submission"), Tmpfs("/work"), *links]
 
 
-def _cost(result: Result[bytes], allowance: Allowance) -> tuple[bool, float]:
-    return verdict_of(result, allowance.soft) is not None, result.usage.cpu
+def _cost(run: Run) -> tuple[bool, float]:
+    return run.verdict not in (None, Verdict.AC, Verdict.WA), run.result.usage.cpu
 
 
 def _readable(path: Path) -> None:
