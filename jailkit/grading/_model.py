@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -187,9 +188,9 @@ class Submission:
     entry: str = attrs.field(default="", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Name it after its file."""
-        if not self.name:
-            object.__setattr__(self, "name", self.path.name)
+        """Name it after its file. A name that is no text would break the reports."""
+        name = self.name or self.path.name
+        object.__setattr__(self, "name", os.fsencode(name).decode(errors="backslashreplace"))
 
 
 @attrs.frozen(kw_only=True)

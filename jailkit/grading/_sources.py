@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,10 +64,11 @@ def read_sources(path: Path, *, most_bytes: int) -> Sources:
     for name, file in entries:
         if not all(_NAME.fullmatch(part) for part in name.split("/")):
             raise SourceError(f"{name!r}: a name has letters, digits and _.+- and begins with none of .+-")
+        if not stat.S_ISREG(os.lstat(file).st_mode):
+            raise SourceError(f"{name}: no regular file")
+        # It may have been replaced meanwhile: a link is not followed, a fifo does not block.
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as stream:
-            if not os.path.isfile(f"/proc/self/fd/{descriptor}"):
-                raise SourceError(f"{name}: no regular file")
             data = stream.read(left + 1)
             if os.fstat(descriptor).st_mode & 0o100:
                 executable.add(name)
