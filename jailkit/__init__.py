@@ -9,16 +9,19 @@ Data flows in one direction, and the folders show it:
 
 from jailkit._doctor import Check, Report, doctor
 from jailkit._errors import (
+    CallFailed,
     ClosedError,
     CommandNotExecutable,
     CommandNotFound,
     ExitError,
     JailkitError,
     LaunchError,
+    RemoteError,
     SpecError,
     UnsupportedError,
     WaitTimeout,
 )
+from jailkit._executor import JailExecutor
 from jailkit._jail import Jail
 from jailkit._once import run
 from jailkit._version import __version__
@@ -40,6 +43,7 @@ from jailkit.process import (
     Usage,
     converse,
 )
+from jailkit.python import CallResult, Calls, LoadedSource, PythonSession, python_binds
 from jailkit.spec import (
     UNLIMITED,
     Allow,
@@ -67,6 +71,9 @@ __all__ = [
     "UNLIMITED",
     "Allow",
     "Bind",
+    "CallFailed",
+    "CallResult",
+    "Calls",
     "Check",
     "Chunk",
     "ClosedError",
@@ -82,18 +89,22 @@ __all__ = [
     "GiB",
     "Jail",
     "JailEvent",
+    "JailExecutor",
     "JailSpec",
     "JailkitError",
     "KiB",
     "LaunchError",
     "Level",
     "Limits",
+    "LoadedSource",
     "MiB",
     "Outputs",
     "Pressure",
     "Proc",
     "Process",
     "Protection",
+    "PythonSession",
+    "RemoteError",
     "Report",
     "Result",
     "SeccompPolicy",
@@ -108,5 +119,6 @@ __all__ = [
     "__version__",
     "converse",
     "doctor",
+    "python_binds",
     "run",
 ]

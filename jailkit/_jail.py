@@ -11,6 +11,7 @@ from typing import Any, final
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
 from jailkit._limited import Limited
+from jailkit._sessions import Sessions
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -51,7 +52,7 @@ def adopt(live: LiveJail) -> LiveJail:
 
 
 @final
-class Jail(Limited):
+class Jail(Limited, Sessions):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that
@@ -182,6 +183,7 @@ class Jail(Limited):
     def close(self) -> None:
         """Kill everything in the jail and wait until it is gone. Closing twice is fine."""
         if self._live is not None and self._owner == os.getpid():
+            self._end_sessions()
             self._live.end()
 
     def __enter__(self) -> Jail:

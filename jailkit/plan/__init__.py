@@ -10,6 +10,7 @@ from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, prepare, prepare_open
+from jailkit.plan.root import private_places
 from jailkit.plan.seccomp import SeccompFilter, filter_of
 from jailkit.plan.steps import Step, step
 
@@ -37,5 +38,6 @@ __all__ = [
     "modify",
     "prepare",
     "prepare_open",
+    "private_places",
     "step",
 ]

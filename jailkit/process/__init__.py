@@ -9,16 +9,18 @@ from jailkit.process.gauge import Pressure, jail_usage, parse_pressure
 from jailkit.process.live import LiveJail, StartFailed
 from jailkit.process.opening import open_program
 from jailkit.process.private import PrivateDirectory, PrivateError, new_name
-from jailkit.process.process import Process
+from jailkit.process.process import Process, oom_kills
 from jailkit.process.reading import Chunk, Outputs
 from jailkit.process.result import ExitReason, Result, Usage
 from jailkit.process.run import run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
+from jailkit.process.talk import Captured
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Captured",
     "Chunk",
     "Conversation",
     "EventKind",
@@ -41,6 +43,7 @@ __all__ = [
     "group_failure",
     "jail_usage",
     "new_name",
+    "oom_kills",
     "open_program",
     "parse_pressure",
     "read_file",

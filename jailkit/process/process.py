@@ -23,7 +23,7 @@ from jailkit.process.result import ExitReason, Result
 from jailkit.process.talk import Captured, Talk
 from jailkit.process.verdict import Account, judge, take_account
 
-__all__ = ["Process"]
+__all__ = ["Process", "oom_kills"]
 
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
@@ -325,6 +325,12 @@ class Process:
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode {self.returncode}"
         return f"<jailkit.Process {self.args!r}: {state}>"
+
+
+def oom_kills(process: Process) -> int:
+    """Return how often the kernel has killed for want of memory where this program counts, since its start."""
+    meter = process._meter  # noqa: SLF001 - its own module
+    return meter.oom_kills() if meter else 0
 
 
 _open_processes: weakref.WeakSet[Process] = weakref.WeakSet()

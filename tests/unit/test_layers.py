@@ -27,7 +27,10 @@ ALLOWED = {
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "process"},
     "_limited": {"spec", "_launch", "process"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited"},
+    "python": {"_errors", "spec", "process"},
+    "_sessions": {"spec", "plan", "process", "_launch", "python"},
+    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited", "_sessions"},
+    "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "syscalls": {"_native", "_errors"},
 }
