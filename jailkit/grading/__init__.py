@@ -4,6 +4,7 @@ It uses the public names of jailkit alone, and needs the extra ``jailkit[grading
 `Grader.grade` judges a submission, `verify` judges the submissions that came with the package.
 """
 
+from jailkit.grading._assignment import Assignment
 from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import Grade, GroupResult, TestResult
 from jailkit.grading._grader import Grader
@@ -15,6 +16,7 @@ from jailkit.grading._reports import to_gradescope, to_html, to_json, to_junit
 from jailkit.grading._verify import Verification, Verified, verify
 
 __all__ = [
+    "Assignment",
     "Grade",
     "Grader",
     "GroupResult",

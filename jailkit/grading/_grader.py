@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, final
 
 from jailkit.grading._ahead import Ahead
+from jailkit.grading._assignment import Assignment
 from jailkit.grading._box import ability
 from jailkit.grading._build import Built, build_program, build_submission
 from jailkit.grading._cores import Cores
+from jailkit.grading._coursework import grade_assignment
 from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import Grade, GroupResult, TestResult
 from jailkit.grading._journal import Journal
@@ -89,7 +91,7 @@ class Grader:
 
     # --- one submission -----------------------------------------------------------------------------------------
 
-    def grade(self, problem: Problem, submission: Submission | str | os.PathLike[str]) -> Grade:
+    def grade(self, problem: Problem | Assignment, submission: Submission | str | os.PathLike[str]) -> Grade:
         """Grade a submission; return when it is done.
 
         Raises:
@@ -98,13 +100,15 @@ class Grader:
         """
         return self._grade(problem, _submission(submission), self.time_limit(problem), len(self.cores.cpus))
 
-    async def grade_async(self, problem: Problem, submission: Submission | str | os.PathLike[str]) -> Grade:
+    async def grade_async(
+        self, problem: Problem | Assignment, submission: Submission | str | os.PathLike[str]
+    ) -> Grade:
         """Do the same without keeping the event loop waiting. A cancelled task leaves it to its end."""
         return await asyncio.to_thread(self.grade, problem, submission)
 
     def grade_all(
         self,
-        problem: Problem,
+        problem: Problem | Assignment,
         submissions: Sequence[Submission | str | os.PathLike[str]],
         *,
         journal: Journal | None = None,
@@ -136,7 +140,10 @@ class Grader:
         with ThreadPoolExecutor(len(self.cores.cpus), thread_name_prefix="jailkit-grader") as pool:
             return tuple(pool.map(one, found))
 
-    def _grade(self, problem: Problem, submission: Submission, seconds: float, ahead: int) -> Grade:
+    def _grade(self, problem: Problem | Assignment, submission: Submission, seconds: float, ahead: int) -> Grade:
+        if isinstance(problem, Assignment):
+            with self._scratch() as scratch:
+                return grade_assignment(problem, submission, self.cores, scratch, seconds)
         limits = problem.limits
         common: dict[str, Any] = {
             "problem": problem.name,
@@ -208,15 +215,15 @@ class Grader:
                 self._validators[problem] = made
             return self._validators[problem]
 
-    def time_limit(self, problem: Problem) -> float:
+    def time_limit(self, problem: Problem | Assignment) -> float:
         """Return the time limit in seconds: given, the package's, or found by running its accepted submissions.
 
         Raises:
             PackageError: There is none, and no accepted submission that can be run here.
         """
         given = self._time_limit or problem.limits.time
-        if given is not None:
-            return given
+        if given is not None or isinstance(problem, Assignment):
+            return given or 2.0
         with self._lock:
             if problem not in self._limits:
                 self._limits[problem] = self._found(problem)

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import final
 
+from jailkit.grading._assignment import Assignment
 from jailkit.grading._grade import Grade
 from jailkit.grading._model import Problem, Submission
 
@@ -51,25 +52,25 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def find(self, problem: Problem, submission: Submission, seconds: float) -> Grade | None:
+    def find(self, problem: Problem | Assignment, submission: Submission, seconds: float) -> Grade | None:
         """Return the grade that is kept, or None."""
         key = self._key(problem, submission, seconds)
         with self._lock:
             row = self._base.execute("SELECT grade FROM grades WHERE key = ?", (key,)).fetchone()
         return Grade.from_dict(json.loads(row[0])) if row else None
 
-    def keep(self, problem: Problem, submission: Submission, seconds: float, grade: Grade) -> None:
+    def keep(self, problem: Problem | Assignment, submission: Submission, seconds: float, grade: Grade) -> None:
         """Keep a grade; when this returns it is on disk."""
         row = (self._key(problem, submission, seconds), problem.name, submission.name, json.dumps(grade.to_dict()))
         with self._lock, self._base:
             self._base.execute("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?)", row)
 
-    def forget(self, problem: Problem, submission: Submission, seconds: float) -> None:
+    def forget(self, problem: Problem | Assignment, submission: Submission, seconds: float) -> None:
         """Forget a grade, so that the submission is judged again."""
         with self._lock, self._base:
             self._base.execute("DELETE FROM grades WHERE key = ?", (self._key(problem, submission, seconds),))
 
-    def _key(self, problem: Problem, submission: Submission, seconds: float) -> str:
+    def _key(self, problem: Problem | Assignment, submission: Submission, seconds: float) -> str:
         with self._lock:
             if problem.path not in self._digests:
                 self._digests[problem.path] = _digest(problem.path)

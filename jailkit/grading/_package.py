@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from jailkit import KiB, MiB, UnsupportedError
+from jailkit.grading._assignment import Assignment
 from jailkit.grading._data import Reading, read_data
 from jailkit.grading._errors import PackageError
 from jailkit.grading._examples import read_examples
@@ -42,13 +43,15 @@ def _yaml_loader() -> Any:
         ) from error
 
 
-def load(path: str | os.PathLike[str]) -> Problem:
-    """Read what is in a directory: a problem package.
+def load(path: str | os.PathLike[str]) -> Problem | Assignment:
+    """Read what is in a directory: a problem package, or a Python assignment (it has an ``assignment.toml``).
 
     Raises:
         PackageError: It is not as its format says.
         UnsupportedError: PyYAML is not installed.
     """
+    if Path(path, "assignment.toml").exists():
+        return Assignment.load(path)
     return load_problem(Path(path))
 
 

@@ -16,13 +16,13 @@ from jailkit.grading._cores import Cores
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked
 
-__all__ = ["Allowance", "Run", "Runner", "verdict_of"]
+__all__ = ["REASONS", "Allowance", "Run", "Runner", "verdict_of"]
 
 _CLOSE = 0.1
 """A result is close to a limit when it is within this share of it."""
 _RERUNS = 2
 
-_REASONS = {
+REASONS = {
     ExitReason.MEMORY: Verdict.MLE,
     ExitReason.OUTPUT: Verdict.OLE,
     ExitReason.CPU_TIME: Verdict.TLE,
@@ -75,7 +75,7 @@ class Run:
 
 def verdict_of(result: Result[bytes], soft: float) -> Verdict | None:
     """Return what the end of a program means; None where its output has to be looked at."""
-    found = _REASONS.get(result.reason)
+    found = REASONS.get(result.reason)
     if found is not None:
         return found
     if result.usage.cpu > soft:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from jailkit.grading._assignment import Assignment
 from jailkit.grading._box import ability
 from jailkit.grading._examples import matches
 from jailkit.grading._grade import Grade, TestResult
@@ -61,7 +62,7 @@ class Verification:
         return bool(self.examples) and not self.missing and not any(each.problems for each in self.examples)
 
 
-def verify(problem: Problem, grader: Grader) -> Verification:
+def verify(problem: Problem | Assignment, grader: Grader) -> Verification:
     """Grade the example submissions of a problem, all tests of each, and compare.
 
     Args:
@@ -80,7 +81,7 @@ def verify(problem: Problem, grader: Grader) -> Verification:
     return Verification(problem=problem.name, time_limit=seconds, examples=found)
 
 
-def _verified(problem: Problem, example: Example, grade: Grade, seconds: float) -> Verified:
+def _verified(problem: Problem | Assignment, example: Example, grade: Grade, seconds: float) -> Verified:
     if grade.verdict is Verdict.JE and not grade.tests:
         missing = "is not installed" in grade.compiler
         wrong = () if missing else (f"judge error: {grade.compiler}",)
@@ -96,7 +97,7 @@ def _verified(problem: Problem, example: Example, grade: Grade, seconds: float) 
     return Verified(name=example.name, grade=grade, problems=tuple(problems), warnings=warnings)
 
 
-def _differences(problem: Problem, example: Example, expected: Expectation, grade: Grade) -> Iterator[str]:
+def _differences(problem: Problem | Assignment, example: Example, expected: Expectation, grade: Grade) -> Iterator[str]:
     tests = [test for test in grade.tests if not expected.tests or matches(expected.tests, test.name)]
     permitted, required = _here(expected.permitted), _here(expected.required)
     verdicts = [(test.name, test.verdict) for test in tests] or [("compiling", grade.verdict)]
@@ -115,7 +116,7 @@ def _here(verdicts: frozenset[Verdict]) -> frozenset[Verdict]:
     return verdicts | {Verdict.RTE} if Verdict.MLE in verdicts and not ability().memory else verdicts
 
 
-def _score(problem: Problem, example: Example, expected: Expectation, grade: Grade) -> Iterator[str]:
+def _score(problem: Problem | Assignment, example: Example, expected: Expectation, grade: Grade) -> Iterator[str]:
     if expected.score is None:
         return
     least, most = expected.score
@@ -131,7 +132,7 @@ def _score(problem: Problem, example: Example, expected: Expectation, grade: Gra
             yield f"{grade.score:g} points: that is all there are"
 
 
-def _warnings(problem: Problem, example: Example, grade: Grade, seconds: float) -> Iterator[str]:
+def _warnings(problem: Problem | Assignment, example: Example, grade: Grade, seconds: float) -> Iterator[str]:
     limits = problem.limits
     if any(each.bounds == "lower" for each in example.expected):
         took = slowest(example, grade, "lower")

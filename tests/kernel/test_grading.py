@@ -19,7 +19,7 @@ from tests.patience import patient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
 EVENCUT = EXAMPLES / "evencut"
-PROBLEMS = ["evencut", "stairs", "leak"]
+PROBLEMS = ["evencut", "stairs", "leak", "median"]
 
 pytestmark = [pytest.mark.requires("cc", "python"), pytest.mark.timeout(180)]
 
@@ -47,7 +47,7 @@ def small(tmp_path: Path, validator: str = "", **more: str) -> Problem:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o755)
-    return load(tmp_path / "problem")
+    return Problem.load(tmp_path / "problem")
 
 
 def submit(tmp_path: Path, text: str, name: str = "main.py") -> Submission:
@@ -139,11 +139,8 @@ def test_a_language_that_is_not_installed(tmp_path: Path) -> None:
 def test_what_cannot_be_compiled(tmp_path: Path) -> None:
     """Errors of syntax, too much source, no language: compile errors, with what there is to say."""
     problem = small(tmp_path)
-    for text, name, words in (
-        ("(", "a.py", "SyntaxError"),
-        ("#" * 20_000, "b.py", "more than"),
-        ("", "README", "language"),
-    ):
+    cases = (("(", "a.py", "SyntaxError"), ("#" * 20_000, "b.py", "more than"), ("", "README", "language"))
+    for text, name, words in cases:
         grade = one(problem, submit(tmp_path, text, name))
         assert grade.verdict is Verdict.CE
         assert words in grade.compiler
@@ -163,7 +160,8 @@ def test_children_count(tmp_path: Path) -> None:
     script = (
         "import os, time\nn = input()\n"
         "if n == '8':\n    for _ in range(2):\n        if os.fork() == 0:\n"
-        "            while time.process_time() < 0.4: pass\n            os._exit(0)\n    os.wait(); os.wait()\nprint(n)\n"
+        "            while time.process_time() < 0.4: pass\n            os._exit(0)\n"
+        "    os.wait()\n    os.wait()\nprint(n)\n"
     )
     grade = one(small(tmp_path), submit(tmp_path, script), time_limit=0.6)
     assert grade.verdict is Verdict.TLE
@@ -200,7 +198,9 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     problem = small(tmp_path)
     paths = [submit(tmp_path, ECHO if n else "print(1)\n", f"s{n}.py").path for n in range(4)]
     command = [sys.executable, "-c", WORK, str(tmp_path / "journal"), str(problem.path), *map(str, paths)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    # Its temporary files are gone with those of this test: after SIGKILL nobody else removes them.
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"done\n"
         process.send_signal(signal.SIGKILL)

@@ -56,7 +56,7 @@ def tree(**groups: Rules) -> Group:
     return Group(name="", rules=Rules(stop=False), children=children)
 
 
-def judged(root: Group, wrong: set[str], **options: bool) -> tuple[list[str], dict[str, Outcome]]:
+def judged(root: Group, wrong: set[str], *, everything: bool = False) -> tuple[list[str], dict[str, Outcome]]:
     """Judge, and return what was judged, in order, and all results."""
     order: list[str] = []
 
@@ -64,7 +64,7 @@ def judged(root: Group, wrong: set[str], **options: bool) -> tuple[list[str], di
         order.append(test.name)
         return Outcome(WA if test.name in wrong else AC)
 
-    _, seen = judge_tree(root, judge, **options)
+    _, seen = judge_tree(root, judge, everything=everything)
     return order, seen
 
 
