@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 
 import jailkit
+import jailkit.grading
 
 project = "jailkit"
 author = "The jailkit authors"
@@ -60,8 +61,9 @@ def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | 
     target = node.get("reftarget", "")
     parts = target.split(".")
     for start, name in enumerate(parts):
-        if name in jailkit.__all__:
-            public = ".".join(["jailkit", *parts[start:]])
+        module = next((each for each in (jailkit, jailkit.grading) if name in each.__all__), None)
+        if module is not None:
+            public = ".".join([module.__name__, *parts[start:]])
             python = env.get_domain("py")
             found: nodes.Node | None = python.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", public, node, content

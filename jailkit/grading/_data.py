@@ -29,11 +29,8 @@ class Reading:
     load: Callable[[Path], Section]
     draft: bool
     scoring: bool
-    interactive: bool
     custom: bool
     flags: tuple[str, ...]
-    constants: tuple[tuple[str, str], ...]
-    root: Path
 
     @property
     def file(self) -> str:

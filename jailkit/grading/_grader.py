@@ -34,9 +34,6 @@ __all__ = ["Grader"]
 _CALIBRATION_SECONDS = 30.0
 """What an accepted submission may take while the time limit is being found."""
 
-Progress = Callable[[str, str, int, int], object]
-"""Called with the names of a submission and a test, and how many of its tests are judged, of how many."""
-
 
 @final
 class Grader:
@@ -52,7 +49,8 @@ class Grader:
             its accepted submissions, once for each problem.
         languages: A table of languages. Default: the built-in one.
         everything: Judge all tests, also after one that was not accepted and ends the judging.
-        progress: Called after each test, from any thread.
+        progress: Called after each test, from any thread, with the names of submission and test, and how many of its
+            tests are judged, of how many.
 
     Does not protect from a validator of the package that accepts everything; `verify` is there to find that.
 
@@ -66,7 +64,7 @@ class Grader:
         time_limit: float | None = None,
         languages: Languages | None = None,
         everything: bool = False,
-        progress: Progress | None = None,
+        progress: Callable[[str, str, int, int], object] | None = None,
     ) -> None:
         cores = Cores()
         self.cores = cores if workers is None else Cores(_spread(cores.cpus, workers))

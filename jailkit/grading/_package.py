@@ -69,44 +69,49 @@ def load_problem(path: Path) -> Problem:
     config: Section = load(path / "problem.yaml")
     version = config.choice("problem_format_version", "legacy", (*LEGACY, *DRAFT))
     draft = version in DRAFT
-    for key in _DESCRIBING:
-        config.take(key)
     kinds = _kinds(config, draft=draft)
-    constants = _constants(config) if draft else ()
-    limits = _limits(config.section("limits"), draft=draft)
+    settings = _settings(config, path, draft=draft)
     validators = _validators(path, config, draft=draft, kinds=kinds)
     reading = Reading(
         load=load,
         draft=draft,
         scoring="scoring" in kinds,
-        interactive="interactive" in kinds,
         custom=bool(validators),
         flags=() if draft else config.words("validator_flags"),
-        constants=constants,
-        root=path,
     )
-    grading = config.section("grading") if not draft else config
-    minimize = not draft and grading.choice("objective", "max", ("min", "max")) == "min"
-    common: dict[str, Any] = {
-        "name": _name(config, path),
-        "languages": _languages(config),
-        "writes": config.truth("allow_file_writing", default=False) if draft else False,
-    }
     config.done()
     return Problem(
         path=path,
         version=version,
         scoring=reading.scoring,
-        interactive=reading.interactive,
-        minimize=minimize,
-        limits=_explicit(path, limits),
+        interactive="interactive" in kinds,
         root=read_data(path / "data", reading),
         validators=validators,
         examples=read_examples(path / "submissions", load, draft=draft, scoring=reading.scoring),
         include=path / "include" if (path / "include").is_dir() else None,
-        constants=constants,
-        **common,
+        **settings,
     )
+
+
+def _settings(config: Section, path: Path, *, draft: bool) -> dict[str, Any]:
+    """Return what ``problem.yaml`` says beside how outputs are judged."""
+    for key in _DESCRIBING:
+        config.take(key)
+    found: dict[str, Any] = {
+        "name": _name(config, path),
+        "languages": _languages(config),
+        "limits": _explicit(path, _limits(config.section("limits"), draft=draft)),
+    }
+    if draft:
+        return found | {
+            "writes": config.truth("allow_file_writing", default=False),
+            "constants": _constants(config),
+        }
+    grading = config.section("grading")
+    found["minimize"] = grading.choice("objective", "max", ("min", "max")) == "min"
+    grading.truth("show_test_data_groups", default=False)
+    grading.done()
+    return found
 
 
 def _kinds(config: Section, *, draft: bool) -> frozenset[str]:
