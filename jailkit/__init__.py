@@ -24,6 +24,7 @@ from jailkit._errors import (
 from jailkit._executor import JailExecutor
 from jailkit._jail import Jail
 from jailkit._once import run
+from jailkit._pool import JailPool
 from jailkit._version import __version__
 from jailkit.plan import Protection
 from jailkit.process import (
@@ -32,6 +33,7 @@ from jailkit.process import (
     STDOUT,
     Chunk,
     Conversation,
+    Denial,
     EventKind,
     ExitReason,
     JailEvent,
@@ -60,6 +62,7 @@ from jailkit.spec import (
     Proc,
     SeccompPolicy,
     Symlink,
+    Terminal,
     Tmpfs,
     User,
 )
@@ -81,6 +84,7 @@ __all__ = [
     "CommandNotExecutable",
     "CommandNotFound",
     "Conversation",
+    "Denial",
     "Dev",
     "EventKind",
     "ExitError",
@@ -90,6 +94,7 @@ __all__ = [
     "Jail",
     "JailEvent",
     "JailExecutor",
+    "JailPool",
     "JailSpec",
     "JailkitError",
     "KiB",
@@ -110,6 +115,7 @@ __all__ = [
     "SeccompPolicy",
     "SpecError",
     "Symlink",
+    "Terminal",
     "Tmpfs",
     "Turn",
     "UnsupportedError",

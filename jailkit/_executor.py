@@ -114,7 +114,7 @@ class JailExecutor(Executor):
             self._threads.submit(self._work, task, request)
         return task
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., Any] | str,
         *iterables: Iterable[Any],

@@ -41,6 +41,7 @@ class Sessions(abc.ABC):
         *,
         interpreter: str | None = None,
         packages: bool | None = None,
+        path: Iterable[str] = (),
         timeout: float | None = None,
         limits: Limits | None = None,
         seed: int | None = None,
@@ -58,6 +59,7 @@ class Sessions(abc.ABC):
                 its own ``python3``.
             packages: Whether packages that are installed for it can be imported. Default: None, those that are in the
                 jail. True makes it an error when some are not; see `python_binds`.
+            path: Directories of the jail in which modules are looked for too. Default: none.
             timeout: Seconds until a call is killed. Default: what the jail's `Limits.wall_seconds` says.
             limits: Limits. Those that one call can have (see `PythonSession.within`) hold for each call, all others
                 for the interpreter and all its calls together.
@@ -85,9 +87,11 @@ class Sessions(abc.ABC):
             popen,
             self.spec,
             (plan.private,) if plan.private else private_places(self.spec),
+            scoped=bool(plan.private),
             preload=preload,
             interpreter=interpreter,
             packages=packages,
+            path=path,
             timeout=timeout,
             limits=limits,
             seed=seed,

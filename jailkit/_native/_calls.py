@@ -99,6 +99,7 @@ def _checked(result: int) -> int:
 
 
 def _report(raw: Any) -> Report:
+    used, init = raw.used, raw.init
     return Report(
         ReportKind(raw.kind),
         raw.phase,
@@ -106,18 +107,18 @@ def _report(raw: Any) -> Report:
         raw.error,
         raw.pid,
         raw.status,
-        raw.user_us,
-        raw.system_us,
-        raw.max_rss_kib,
-        raw.minor_faults,
-        raw.major_faults,
-        raw.blocks_in,
-        raw.blocks_out,
-        raw.switches,
-        raw.preemptions,
+        used.user_s * 1_000_000 + used.user_us,
+        used.system_s * 1_000_000 + used.system_us,
+        used.max_rss_kib,
+        used.minor_faults,
+        used.major_faults,
+        used.blocks_in,
+        used.blocks_out,
+        used.switches,
+        used.preemptions,
         raw.scratch_bytes,
         raw.scratch_names,
-        raw.init_us,
+        (init.user_s + init.system_s) * 1_000_000 + init.user_us + init.system_us,
     )
 
 

@@ -160,7 +160,7 @@ def namespaces(spec: JailSpec) -> tuple[str, ...]:
     return tuple(names)
 
 
-_FIRST_JOIN = 7
+_FIRST_JOIN = 5
 """JK_JOIN_FD: the number from which on jailkit-init finds what the jail joins its control groups by."""
 
 

@@ -9,10 +9,13 @@ from typing import IO, Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.process import Process
 from jailkit.process.streams import Stream, descriptors
+from jailkit.process.terminal import file_of, submit_on_terminal
+from jailkit.spec import Terminal
 
 __all__ = ["open_program"]
 
@@ -28,6 +31,7 @@ def open_program(
     *,
     text: bool,
     isolation: tuple[Protection, ...],
+    terminal: tuple[Program, Terminal] | None = None,
 ) -> Process:
     """Start a program and return when it runs.
 
@@ -39,10 +43,16 @@ def open_program(
     run = _native.Run()
     meter: Meter | None = None
     try:
-        meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
+        if terminal is None:
+            meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
+        else:
+            meter = submit_on_terminal(live, run, program, terminal, watched=True)
         _wait_exec(live, run, program)
-        files = _file(run, 0, text=text), _file(run, 1, text=text), _file(run, 2, text=text)
-        return Process(live, run, program, isolation, files=files, began=began, text=text, meter=meter)
+        listener = listen(live, run, program.notices)
+        files = tuple(_file(run, number, text=text, terminal=terminal is not None) for number in range(3))
+        return Process(
+            live, run, program, isolation, files=files, began=began, text=text, meter=meter, listener=listener
+        )
     except BaseException:
         run.close()
         live.ledger.finish(meter)
@@ -65,10 +75,13 @@ def _wait_exec(live: LiveJail, run: _native.Run, program: Program) -> None:
         raise live.lost()
 
 
-def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:
+def _file(run: _native.Run, number: int, *, text: bool, terminal: bool) -> IO[Any] | None:
     fd = run.stream(number)
     if fd < 0:
         return None
-    raw = open(fd, "rb" if number else "wb")  # noqa: SIM115 - the Process closes it
+    if terminal and number:
+        raw: Any = file_of(fd)
+    else:
+        raw = open(fd, "rb" if number else "wb")  # noqa: SIM115 - the Process closes it
     run.lend(number, -1)
     return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) if text else raw

@@ -16,12 +16,16 @@ from typing import IO, Any, final
 from jailkit import _native
 from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
+from jailkit.process.alarm import call_at
 from jailkit.process.cgroup import Meter
+from jailkit.process.denials import Listener
 from jailkit.process.live import LiveJail
 from jailkit.process.reading import Outputs, Reading
 from jailkit.process.result import ExitReason, Result
 from jailkit.process.talk import Captured, Talk
+from jailkit.process.terminal import end_of_input, resize
 from jailkit.process.verdict import Account, judge, take_account
+from jailkit.spec import Terminal
 
 __all__ = ["Process", "oom_kills"]
 
@@ -51,10 +55,11 @@ class Process:
         program: Program,
         isolation: tuple[Protection, ...],
         *,
-        files: tuple[IO[Any] | None, IO[Any] | None, IO[Any] | None],
+        files: tuple[IO[Any] | None, ...],
         began: float,
         text: bool,
         meter: Meter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.args = program.argv
         self._live = live
@@ -66,6 +71,7 @@ class Process:
         self._began = began
         self._wall = math.nan
         self._meter = meter
+        self._listener = listener
         self._account: Account | None = None
         self._reading: Reading | None = None
         self._talk = Talk(
@@ -77,11 +83,12 @@ class Process:
             cpu_limit=program.cpu_limit,
         )
         self.stdin, self.stdout, self.stderr = files
+        self._on_terminal = "JK_RUN_TERMINAL" in program.flags
         if program.wall_seconds != math.inf:
-            self._watch(began + program.wall_seconds - time.monotonic())
+            self._watch(began + program.wall_seconds)
         _open_processes.add(self)
 
-    def _watch(self, seconds: float) -> None:
+    def _watch(self, when: float) -> None:
         """Have the program killed in time, even if nobody waits for it; without keeping this object alive."""
         mine = weakref.ref(self)
 
@@ -90,10 +97,7 @@ class Process:
             if process is not None and not process._gone():  # noqa: SLF001 - its own
                 process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
-        timer = threading.Timer(max(0.0, seconds), expire)
-        timer.daemon = True
-        timer.start()
-        self._forget_timer = weakref.finalize(self, timer.cancel)
+        self._forget_timer = weakref.finalize(self, call_at(when, expire).cancel)
 
     @property
     def pidfd(self) -> int:
@@ -178,15 +182,19 @@ class Process:
                 called again, without `input`.
             ClosedError: This handle was closed before the program had ended.
         """
+        self._listen(input)
+        self._advance(timeout)
+        return self._talk.captured.outputs(text=self._text)
+
+    def _listen(self, data: bytes | str | None) -> None:
+        """Have the input written and the outputs kept by whoever waits for the end from now on."""
         with self._lock:
             if self.stdin is not None and not self.stdin.closed:
-                self._hand_over_stdin(input)
+                self._hand_over_stdin(data)
             for number, file in ((1, self.stdout), (2, self.stderr)):
                 if file is not None and not file.closed and self._run.stream(number) < 0 and not self._talk.ended:
                     self._run.lend(number, file.fileno())
             self._run.listen()
-        self._advance(timeout)
-        return self._talk.captured.outputs(text=self._text)
 
     def _hand_over_stdin(self, data: bytes | str | None) -> None:
         assert self.stdin is not None  # noqa: S101 - the caller has looked
@@ -195,7 +203,8 @@ class Process:
         self._run.lend(0, os.dup(self.stdin.fileno()))
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
-        self._run.feed(data.encode() if isinstance(data, str) else data or b"")
+        data = data.encode() if isinstance(data, str) else data or b""
+        self._run.feed(data + end_of_input(data) if self._on_terminal else data)
 
     def stream(self, input: bytes | str | None = None) -> Outputs:  # noqa: A002 - as in subprocess
         r"""Read what the program writes to its pipes as it comes, both streams in one iteration.
@@ -236,11 +245,27 @@ class Process:
             if self._reading is None:
                 if self._run.closed:
                     raise ClosedError("this process handle is closed")
-                self._reading = Reading(self._talk, self._run, (self.stdout, self.stderr), text=self._text)
+                files = (self.stdout, self.stderr)
+                self._reading = Reading(self._talk, self._run, files, self._lock, text=self._text)
             self._reading.by(longest)
             if data is not None and self.stdin is not None and not self.stdin.closed:
                 self._hand_over_stdin(data)
-        return Outputs(self._reading, self._lock, self.wait)
+        return Outputs(self._reading, self.wait)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal of a program that was started with ``pty``, which gets SIGWINCH.
+
+        Raises:
+            SpecError: One of them is not an int from 1 to 65535, or the program has no terminal.
+            ClosedError: This handle is closed.
+        """
+        size = Terminal(rows, columns)
+        if not self._on_terminal or self.stdout is None:
+            raise SpecError("pty", False, "a program that was started with pty")
+        with self._lock:
+            if self.stdout.closed:
+                raise ClosedError("this process handle is closed")
+            resize(self.stdout.fileno(), size)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""
@@ -271,13 +296,13 @@ class Process:
             wall=self._wall,
             isolation=self._isolation,
             account=self._account or Account(),
+            denials=self._listener.denials() if self._listener else (),
         )
 
     def close(self) -> None:
         """Close the pipes and let go of the program, which is killed if it still runs."""
         if self._reading is not None:
-            with self._lock:
-                self._reading.close()
+            self._reading.close()
         for number, file in enumerate((self.stdin, self.stdout, self.stderr)):
             if file is not None:
                 if number:
@@ -295,13 +320,14 @@ class Process:
         """For what else moves the bytes of a program, in this package: under the lock, and for as long as it runs."""
         if self._run.closed and not self._talk.ended:
             raise ClosedError("this process handle is closed")
-        if self._reading is not None:
-            raise SpecError("process", self, "a program whose output is not read by stream() or lines()")
+        if self._reading is not None or self._on_terminal:
+            raise SpecError("process", self, "a program with pipes, whose output is not read by stream() or lines()")
         return self._talk, self._run, self._lock
 
     def _disown(self) -> None:
         """After a fork, in the child: let go without touching the program, which is the parent's."""
         self._lock = threading.RLock()
+        self._reading = None
         for number in (1, 2):
             self._run.lend(number, -1)
         self._run.disown()

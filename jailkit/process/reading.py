@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import math
 import os
@@ -81,8 +82,11 @@ class _Decoder:
 class Reading:
     """The state of a reader who comes and goes. It never holds more than a step of `Talk` brings, and one long line."""
 
-    def __init__(self, talk: Talk, run: Run, files: tuple[IO[Any] | None, IO[Any] | None], *, text: bool) -> None:
+    def __init__(
+        self, talk: Talk, run: Run, files: tuple[IO[Any] | None, IO[Any] | None], lock: threading.RLock, *, text: bool
+    ) -> None:
         self._talk = talk
+        self._lock = lock
         self._run = run
         self._text = text
         self._fds: dict[int, int] = {}
@@ -119,11 +123,8 @@ class Reading:
 
     def fileno(self) -> int:
         """Return what is readable when `step` has something to do."""
-        self._lend()
-        try:
+        with self._lent():
             return self._ready.fileno()
-        finally:
-            self._take_back()
 
     def wait(self, until: float) -> None:
         """Wait for that, or until a time on the monotonic clock."""
@@ -131,44 +132,49 @@ class Reading:
 
     def step(self) -> bool:
         """Look what has come, without waiting; return whether there is something to take."""
+        with self._lock:
+            if not self._chunks and not self.over:
+                with self._lent():
+                    last = self._talk.step(0)
+                self._decode(last=last)
+                self.over = last
+            return bool(self._chunks)
+
+    def _decode(self, *, last: bool) -> None:
         passing = self._talk.captured.passing
         assert passing is not None  # noqa: S101 - set from the start on
-        if not self._chunks and not self.over:
-            self._lend()
-            try:
-                last = self._talk.step(0)
-            finally:
-                self._take_back()
-            for index, data in passing:
-                self._chunks += self._decoders[index].chunks(data)
-            passing.clear()
-            if last:
-                for decoder in self._decoders:
-                    self._chunks += decoder.chunks(b"", last=True)
-                self.over = True
-        return bool(self._chunks)
+        for index, data in passing:
+            self._chunks += self._decoders[index].chunks(data)
+        passing.clear()
+        if last:
+            for decoder in self._decoders:
+                self._chunks += decoder.chunks(b"", last=True)
 
     def take(self, most: int | None = None) -> list[Chunk]:
         """Return what has come, or so much of it."""
         count = len(self._chunks) if most is None else min(most, len(self._chunks))
         return [self._chunks.popleft() for _ in range(count)]
 
-    def _lend(self) -> None:
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[None]:
         """Have the pipes read, which at any other time are not: a wait for the end must not fill the memory."""
-        for number, fd in self._fds.items():
-            self._run.lend(number, fd)
-        self._run.listen()
-
-    def _take_back(self) -> None:
-        for number in self._fds:
-            self._run.lend(number, -1)
+        with self._lock:
+            for number, fd in self._fds.items():
+                self._run.lend(number, fd)
+            self._run.listen()
+            try:
+                yield
+            finally:
+                for number in self._fds:
+                    self._run.lend(number, -1)
 
     def close(self) -> None:
         """Let go. The pipes are the files' to close."""
-        self.over = True
-        self._chunks.clear()
-        self._fds.clear()
-        self._ready.close()
+        with self._lock:
+            self.over = True
+            self._chunks.clear()
+            self._fds.clear()
+            self._ready.close()
 
 
 @final
@@ -183,9 +189,8 @@ class Outputs:
     Made by two calls one after the other, both go on where the other has stopped.
     """
 
-    def __init__(self, reading: Reading, lock: threading.RLock, finish: Callable[[float], object]) -> None:
+    def __init__(self, reading: Reading, finish: Callable[[float], object]) -> None:
         self._reading = reading
-        self._lock = lock
         self._finish = finish
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -212,16 +217,14 @@ class Outputs:
 
     def _read(self, until: float, most: int | None) -> list[Chunk]:
         while True:
-            with self._lock:
-                over_before = self._reading.over
-                found = self._reading.take(most) if self._reading.step() else []
-                over = self._reading.over
-                if not over:
-                    self._reading.fileno()
+            over_before = self._reading.over
+            found = self._reading.take(most) if self._reading.step() else []
+            over = self._reading.over
             if over and not over_before:
                 self._finish(0)
             if found or over or time.monotonic() >= until:
                 return found
+            self._reading.fileno()
             self._reading.wait(min(until, self._reading.due()))
 
     def fileno(self) -> int:
@@ -230,8 +233,7 @@ class Outputs:
         Ask for it before each wait. Whoever waits with it calls ``read(0)`` at least every 0.25 s, or limits that the
         host has to look at, such as `Limits.cpu_seconds` of a whole tree, are enforced later.
         """
-        with self._lock:
-            return self._reading.fileno()
+        return self._reading.fileno()
 
     @property
     def over(self) -> bool:

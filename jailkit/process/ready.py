@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import select
+import threading
 import time
 
+from jailkit._errors import ClosedError
 from jailkit._native import Run
+from jailkit.process.talk import Talk
 
-__all__ = ["Ready"]
+__all__ = ["Ready", "Watch"]
 
 
 class Ready:
@@ -46,3 +49,37 @@ class Ready:
     def close(self) -> None:
         """Close the descriptor; those that it watched are others' to close. Safe to call again."""
         self._epoll.close()
+
+
+class Watch:
+    """The wait for the end of a program, for somebody with a loop of his own: step, and wait until it is worth it."""
+
+    def __init__(self, talk: Talk, run: Run, lock: threading.RLock | None = None) -> None:
+        self._talk = talk
+        self._run = run
+        self._lock = lock or threading.RLock()
+        self._ready = Ready(run)
+
+    def step(self) -> bool:
+        """Look what has come, without waiting; return whether the program has ended.
+
+        Raises:
+            ClosedError: Its handle was closed before it had ended.
+        """
+        with self._lock:
+            if not self._talk.ended and self._run.closed:
+                raise ClosedError("this process handle is closed")
+            return self._talk.ended or self._talk.step(0)
+
+    def due(self) -> float:
+        """Return when `step` is to be called although nothing has come, on the monotonic clock."""
+        return self._talk.due(time.monotonic())
+
+    def fileno(self) -> int:
+        """Return what is readable when `step` has something to do."""
+        with self._lock:
+            return self._ready.fileno()
+
+    def close(self) -> None:
+        """Close what `fileno` has returned."""
+        self._ready.close()

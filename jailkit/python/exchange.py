@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import select
 import struct
 import time
@@ -53,7 +52,7 @@ class Exchange:
     done: Done | None = None
     lost: bool = False
     wall: float = 0.0
-    _token: bytes = attrs.field(factory=lambda: secrets.token_bytes(16))
+    _token: bytes = attrs.field(factory=lambda: os.urandom(16))
     _reply: bytearray = attrs.field(factory=bytearray)
     _open: dict[int, int] = attrs.field(factory=dict)
     _grace: float = math.inf

@@ -184,8 +184,9 @@ def _become(theirs: Any) -> None:
 
 
 class _Server:
-    def __init__(self, control: _Control, libc: Any, places: Places) -> None:
+    def __init__(self, control: _Control, libc: Any, places: Places, *, scoped: bool) -> None:
         self.control = control
+        self.scoped = scoped
         self.libc = libc
         self.places = places
         self.ipc = Ipc(libc)
@@ -229,7 +230,7 @@ class _Server:
 
     def _tidy(self) -> bool:
         """Take away what the call has left; return whether everything is as it was before."""
-        buried = bury()
+        buried = bury(scoped=self.scoped)
         return (
             buried
             and self.places.clean(self.kept)
@@ -256,7 +257,7 @@ def main() -> NoReturn:
         os._exit(1)
     for name in [name for name in sys.modules if name.startswith("jailkit.python.")]:
         del sys.modules[name]
-    server = _Server(control, libc, places)
+    server = _Server(control, libc, places, scoped=start["scoped"])
     for number in (1, 2):
         os.dup2(0, number)
     control.say(_HELLO, encode(_pack(server.kept)))

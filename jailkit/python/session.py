@@ -196,18 +196,18 @@ def open_session(
     spec: JailSpec,
     places: tuple[str, ...],
     *,
+    scoped: bool,
     preload: Iterable[str],
     interpreter: str | None,
     packages: bool | None,
+    path: Iterable[str],
     timeout: float | None,
     limits: Limits | None,
     seed: int | None,
     start_timeout: float | None,
 ) -> PythonSession:
     """Start an interpreter in a jail; the arguments are those of `Jail.python`."""
-    names = [] if isinstance(preload, str) else list(preload)
-    if isinstance(preload, str) or not all(isinstance(name, str) for name in names):
-        raise SpecError("preload", preload, "names of modules")
+    names, more = _words("preload", preload, "names of modules"), _words("path", path, "directories of the jail")
     found = find_interpreter(spec, interpreter, packages=packages)
     asked = limits if limits is not None else Limits()
     if not isinstance(asked, Limits):
@@ -221,7 +221,13 @@ def open_session(
     bounds = Limits(cpu_seconds=UNLIMITED, wall_seconds=UNLIMITED).over(of_all)
 
     def start(keep: bytes) -> Link:
-        config = {"path": list(found.path), "preload": names, "places": list(places), "keep": keep}
+        config = {
+            "path": [*found.path, *more],
+            "preload": names,
+            "places": list(places),
+            "keep": keep,
+            "scoped": scoped,
+        }
         seconds = _START_SECONDS if start_timeout is None else start_timeout
         try:
             return Link.start(lambda argv, **more: popen(argv, limits=bounds, **more), found.command, config, seconds)
@@ -235,3 +241,10 @@ def open_session(
     session = PythonSession(start, options)
     session._ready()  # noqa: SLF001 - what cannot start is an error here and now
     return session
+
+
+def _words(field: str, value: Any, what: str) -> list[str]:
+    words = [] if isinstance(value, str) else list(value)
+    if isinstance(value, str) or not all(isinstance(word, str) for word in words):
+        raise SpecError(field, value, f"an iterable of {what}")
+    return words

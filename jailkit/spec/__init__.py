@@ -9,6 +9,7 @@ from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
 from jailkit.spec.seccomp import Refusal, SeccompPolicy
+from jailkit.spec.terminal import Pty, Terminal, terminal_of
 from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
 from jailkit.spec.user import User
 
@@ -28,11 +29,14 @@ __all__ = [
     "Mount",
     "Net",
     "Proc",
+    "Pty",
     "Refusal",
     "SeccompPolicy",
     "Symlink",
+    "Terminal",
     "Tier",
     "Tmpfs",
     "User",
     "Writable",
+    "terminal_of",
 ]

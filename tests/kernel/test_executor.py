@@ -12,7 +12,7 @@ import pytest
 from jailkit import CallFailed, ExitReason, Jail, JailExecutor, JailSpec, Limits, RemoteError, SpecError
 from tests.patience import patient
 
-pytestmark = pytest.mark.requires("userns")
+pytestmark = pytest.mark.requires("userns", "python")
 
 BOUND = patient(40)
 

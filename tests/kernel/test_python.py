@@ -28,7 +28,7 @@ from jailkit import (
 )
 from tests.patience import patient
 
-pytestmark = pytest.mark.requires("userns")
+pytestmark = pytest.mark.requires("userns", "python")
 
 BOUND = patient(30)
 

@@ -13,7 +13,7 @@ from jailkit.python import exchange, link
 from jailkit.python.wire import encode
 from tests.patience import patient
 
-pytestmark = pytest.mark.requires("userns")
+pytestmark = pytest.mark.requires("userns", "python")
 
 BOUND = patient(30)
 SERVER = "import os, signal, sys, time\nserver = os.getppid()\n"
