@@ -10,7 +10,16 @@ from pathlib import Path
 
 import attrs
 
-from jailkit import CommandNotExecutable, CommandNotFound, ExitReason, Jail, Limits, MiB, Result, Tmpfs
+from jailkit import (
+    ClosedError,
+    ExitReason,
+    Jail,
+    LaunchError,
+    Limits,
+    MiB,
+    Result,
+    Tmpfs,
+)
 from jailkit.grading._box import ENV, bounded
 from jailkit.grading._languages import Language, Languages
 from jailkit.grading._model import Problem, ProblemLimits, Verdict
@@ -124,6 +133,16 @@ def _compile(language: Language, sources: Sources, start: str, into: Path, limit
 def _make(
     sources: Sources, command: list[str], env: dict[str, str], into: Path, limits: ProblemLimits, *, address_space: bool
 ) -> tuple[Verdict | None, str, float]:
+    try:
+        return _compiled(sources, command, env, into, limits, address_space=address_space)
+    except (LaunchError, ClosedError, OSError) as error:
+        # One submission that could not be compiled must not end the grading of all the others.
+        return Verdict.JE, f"compiling failed: {error}", 0.0
+
+
+def _compiled(
+    sources: Sources, command: list[str], env: dict[str, str], into: Path, limits: ProblemLimits, *, address_space: bool
+) -> tuple[Verdict | None, str, float]:
     most = bounded(
         memory=limits.compile_memory,
         cpu_seconds=limits.compile_time,
@@ -139,10 +158,7 @@ def _make(
             jail.run(["mkdir", "-p", *folders]).check()
         for name, data in sources.files:
             jail.put(data, f"{_PLACE}/{name}", mode=0o755 if name in sources.executable else 0o644)
-        try:
-            result = jail.run(command, text=True)
-        except (CommandNotFound, CommandNotExecutable) as error:
-            return Verdict.JE, str(error), 0.0
+        result = jail.run(command, text=True)
         said = _said(result)
         if not result.ok:
             lost = result.reason in (ExitReason.LOST, ExitReason.KILLED)
