@@ -241,6 +241,6 @@ def test_the_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     os.rename(bad, str(problem.path / "submissions" / "accepted" / "b.py"))
     assert main(["verify", path]) == 1
     assert "secret/1: WA, permitted are AC" in capfd.readouterr().out
-    (problem.path / "problem.yaml").write_text("nmae: x\n")
+    (problem.path / "problem.yaml").write_text("titles: x\n")
     assert main(["verify", path]) == 125
-    assert f"{path}/problem.yaml:1: nmae: no such key here" in capfd.readouterr().err
+    assert f"{path}/problem.yaml:1: titles: no such key here" in capfd.readouterr().err

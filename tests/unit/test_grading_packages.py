@@ -41,7 +41,7 @@ def test_a_minimal_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "where", "words"),
     [
-        ({"problem_dot_yaml": "nmae: X\n"}, "problem.yaml:1", "nmae: no such key"),
+        ({"problem_dot_yaml": "titles: X\n"}, "problem.yaml:1", "titles: no such key"),
         ({"problem_dot_yaml": "name: X\nlimits:\n  memory: -1\n"}, "problem.yaml:3", "-1 is not a number above 0"),
         ({"problem_dot_yaml": "name: X\nlimits:\n  memory: 1\n  memory: 2\n"}, "problem.yaml:4", "there once"),
         ({"problem_dot_yaml": "type: multi-pass\nproblem_format_version: 2023-07-draft\n"}, "problem.yaml:1", "cannot"),
@@ -59,7 +59,7 @@ def test_a_minimal_package(tmp_path: Path) -> None:
         ({"data__secret__3_dot_ans": "\n"}, "data/secret/3.ans", "no 3.in"),
         ({"data__secret__1__1_dot_in": "", "data__secret__1__1_dot_ans": ""}, "data/secret/1", "same name"),
         ({"data__secret__test_group_dot_yaml": ""}, "secret/test_group.yaml", "testdata.yaml"),
-        ({"submissions__acepted__a_dot_py": ""}, "submissions/acepted", "accepted"),
+        ({"submissions__right__a_dot_py": ""}, "submissions/right", "accepted"),
         ({"submissions__partially_accepted__a_dot_py": ""}, "partially_accepted", "type scoring"),
         ({"_dot_timelimit": "soon"}, ".timelimit:1", "number of seconds"),
     ],
