@@ -23,7 +23,7 @@ NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c')
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
 .PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
-.PHONY: apt apt-test apt-lint apt-bench apt-fuzz apt-vm need need-test need-lint need-bench need-fuzz need-vm
+.PHONY: apt apt-test apt-lint apt-bench apt-fuzz apt-net apt-vm need need-test need-net need-lint need-bench need-fuzz need-vm
 
 help:
 	@cat <<-'END'
@@ -38,7 +38,7 @@ help:
 	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
 	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
 	make test-vm-core  the part of that which .ci/run has time for
-	make apt        install what a machine needs (Debian; also apt-test, apt-lint, apt-bench, apt-fuzz, apt-vm)
+	make apt        install what a machine needs (Debian; also apt-test, -lint, -bench, -fuzz, -net, -vm)
 	make clean      remove what the targets above made
 	END
 
@@ -51,6 +51,8 @@ APT_BENCH := bubblewrap crun
 APT_FUZZ := clang llvm libclang-rt-dev
 # qemu-system-common, which comes with QEMU, has Debian 12's virtiofsd. systemd and dbus are for the guests only:
 # nothing starts them here, where neither is PID 1 of a container.
+# What the tests of the network need beside the kernel: pasta, and ip(8) and curl to build and to try a world of namespaces.
+APT_NET := passt iproute2 curl
 APT_VM := qemu-system-x86 busybox-static e2fsprogs systemd dbus uidmap
 
 # $(call apt-install,packages): as root install, as anybody else say what root has to do, and stop.
@@ -74,6 +76,8 @@ apt-bench:
 	@$(call apt-install,$(APT_BENCH))
 apt-fuzz:
 	@$(call apt-install,$(APT_FUZZ))
+apt-net:
+	@$(call apt-install,$(APT_NET))
 apt-vm:
 	@$(call apt-install,$(APT_VM))
 
@@ -90,9 +94,13 @@ need:
 	END
 	}
 	have 2>/dev/null || $(MAKE) --no-print-directory apt
-# A skip without JAILKIT_MUST_WORK=1, so nobody needs root for it.
+# Skips without JAILKIT_MUST_WORK=1, so nobody needs root for these two.
 need-test: need
 	@$(PYTHON) -c 'import test.test_grammar' 2>/dev/null || [ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory apt-test
+need-net: need
+	@for name in pasta ip curl; do
+	    command -v $$name >/dev/null || { [ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory apt-net; break; }
+	done
 need-lint: need
 	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
 need-vm: need
@@ -151,7 +159,7 @@ define installed-suite
 	export JAILKIT_SOURCE="$$work/source"
 endef
 
-test: $(VENV)/.stamp-build | need-test
+test: $(VENV)/.stamp-build | need-test need-net
 	@$(installed-suite)
 	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
 	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)

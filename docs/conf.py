@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 
 import jailkit
-import jailkit.grading
+from jailkit import aio, grading
 
 project = "jailkit"
 author = "The jailkit authors"
@@ -48,6 +48,7 @@ autodoc_typehints_description_target = "documented"
 # `Jail.run` in a docstring is a link where there is something to link to, see `resolve`.
 default_role = "py:obj"
 # Names of private modules that annotations of public ones show.
+nitpick_ignore_regex = [("py:exc", r"anyio\..*")]  # whoever has the extra has anyio's own pages
 nitpick_ignore = [("py:class", "jailkit.plan.plan.Plan"), ("py:class", "jailkit.process.result.Output")]
 
 
@@ -67,9 +68,11 @@ def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | 
     target = node.get("reftarget", "")
     parts = target.split(".")
     for start, name in enumerate(parts):
-        module = next((each for each in (jailkit, jailkit.grading) if name in each.__all__), None)
-        if module is not None:
-            public = ".".join([module.__name__, *parts[start:]])
+        own = parts[1] if parts[0] == "jailkit" and len(parts) > 1 else ""
+        packages = (aio,) if own == "aio" else (jailkit, grading)
+        package = next((each for each in packages if name in each.__all__), None)
+        if package is not None:
+            public = ".".join([package.__name__, *parts[start:]])
             python = env.get_domain("py")
             found: nodes.Node | None = python.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", public, node, content

@@ -12,7 +12,8 @@ import shutil
 
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
-from jailkit.plan import Cgroups, Host, IdArea, SubIds, divided, filter_of, id_map, step
+from jailkit._uplink import find_uplink
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, Uplink, divided, filter_of, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -46,7 +47,8 @@ def probe(spec: JailSpec) -> Host:
     cgroups = find_cgroups(spec.cgroup)
     lent = _lent_id(os.geteuid(), os.getegid()) if bare else None
     seccomp = _seccomp(spec, lent is not None)
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent)
+    uplink = find_uplink(spec.network, privileged=area is not None) if spec.network and not bare else None
+    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent, uplink)
 
 
 @functools.lru_cache(maxsize=32)
@@ -59,6 +61,7 @@ def _facts(
     cgroups: tuple[Cgroups | None, str],
     seccomp: tuple[bytes, bytes] | None,
     lent_id: int | None,
+    uplink: Uplink | None,
 ) -> Host:
     """The same object for the same facts: plans are looked up by it."""
     return Host(
@@ -82,6 +85,7 @@ def _facts(
         landlock=_landlock_abi(),
         lent_id=lent_id,
         bounds_capabilities=_capable(_CAP_SETPCAP),
+        uplink=uplink,
     )
 
 

@@ -11,6 +11,7 @@ import attrs
 from jailkit import _native
 from jailkit._errors import LaunchError, SpecError, UnsupportedError
 from jailkit._host import probe
+from jailkit._network import Annex
 from jailkit.plan import (
     Host,
     Plan,
@@ -215,7 +216,8 @@ def launch(made: Blueprint) -> LiveJail:
     area = made.host.id_area if made.plan.needs_id_slice else None
     ids = _native.Ids(area.first, area.slice, area.count) if area else None
     private = PrivateDirectory(made.plan.private, made.plan.ids.pid1) if made.plan.private else None
-    return LiveJail(made.encoded, ids, made.plan.group, private)
+    annex = Annex(made.plan.network) if made.plan.network else None
+    return LiveJail(made.encoded, ids, made.plan.group, private, annex)
 
 
 def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
@@ -227,6 +229,10 @@ def explained(made: Blueprint, failed: StartFailed) -> LaunchError:
     if isinstance(cause, PrivateError):
         return LaunchError(
             phase="start", errno=failed.error, description="make the private directory", filename=made.plan.private
+        )
+    if made.plan.network and isinstance(cause, OSError) and report is None:
+        return LaunchError(
+            phase="network", errno=failed.error, description=f"make the jail's network: {cause.strerror}"
         )
     if report is None:
         words = "start jailkit-init" if cause else "wait for PID 1 of the jail"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 
@@ -192,6 +194,16 @@ def _loop() -> bool:
     return bool(programs) and subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode == 0
 
 
+def _network() -> bool:
+    """The kernel has veth and nftables, and pasta, ip(8), curl and pyroute2 are installed (make apt-net)."""
+    if not all(map(shutil.which, ("pasta", "ip", "curl"))) or not importlib.util.find_spec("pyroute2"):
+        return False
+    filters = "from jailkit._network.netlink import *; Netlink.here(FILTER).transact(table('try', owned=True))"
+    script = 'ip link add one type veth peer name other && exec "$0" -c "$1"'
+    command = ["unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "-n", "sh", "-c", script, sys.executable, filters]
+    return subprocess.run(command, capture_output=True, timeout=patient(30), check=False, cwd="/").returncode == 0
+
+
 def _vm() -> bool:
     """The suite runs in a virtual machine of the test bed (make test-vm), where it may do what a host would mind."""
     return "JAILKIT_VM_CGROUP" in os.environ
@@ -208,6 +220,7 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
     "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
+    "network": _network,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})

@@ -3,12 +3,13 @@
 from jailkit.plan.compile import compile_plan
 from jailkit.plan.denials import Notices
 from jailkit.plan.explain import describe, explain
-from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds
+from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds, Uplink
 from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
 from jailkit.plan.hints import hint
 from jailkit.plan.identity import Ids, id_map
 from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
+from jailkit.plan.network import NetworkPlan, Way
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, on_terminal, prepare, prepare_open, prepare_terminal
 from jailkit.plan.root import private_places
@@ -21,6 +22,7 @@ __all__ = [
     "Host",
     "IdArea",
     "Ids",
+    "NetworkPlan",
     "Notices",
     "Plan",
     "Program",
@@ -29,6 +31,8 @@ __all__ = [
     "Setting",
     "Step",
     "SubIds",
+    "Uplink",
+    "Way",
     "accounts_group",
     "changed_settings",
     "compile_plan",

@@ -109,7 +109,7 @@ def _refuse_spec(spec: JailSpec) -> None:
         (spec.level < Level.SANDBOX, f"level={spec.level.name}", "level SANDBOX"),
         (spec.root is not None, f"root={spec.root!r}", "no root, and a Bind of what is needed, to the same path"),
         (spec.writable != "no", f"writable={spec.writable!r}", "the private directory, or a writable Bind"),
-        (spec.net is True, "net=True", 'net=False, or net="host" without isolation'),
+        (spec.network is not None, "net=True", 'net=False, or net="host" without isolation'),
         (spec.hostname != "jail", f"hostname={spec.hostname!r}", "the host's name"),
         (spec.user is not None, f"user={spec.user}", "no user: it is the caller, or an id lent to the jail"),
         (spec.seccomp is False, "seccomp=False", "the filter: it is one of the two walls"),
@@ -175,7 +175,7 @@ def _rules(spec: JailSpec, host: Host) -> Iterator[Step]:
         "what is forbidden unless a rule allows it: all that this kernel knows",
         slot="rules",
         abi=host.landlock,
-        tcp=spec.net is False,
+        tcp=spec.net != "host",
     )
     for name, link in (("usr", ""), *host.system):
         if not link:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jailkit._errors import UnsupportedError
 from jailkit.plan import devices, identity, mounts, privileges, root
 from jailkit.plan.bare import compile_bare
@@ -10,7 +12,9 @@ from jailkit.plan.facts import Host
 from jailkit.plan.groups import jail_group
 from jailkit.plan.isolation import isolation
 from jailkit.plan.landlock import landlock, refuse_unsupported_landlock
+from jailkit.plan.network import enter_network, network_plan
 from jailkit.plan.plan import Plan
+from jailkit.plan.steps import Step
 from jailkit.spec import JailSpec, Level, Limits
 
 __all__ = ["compile_plan"]
@@ -24,7 +28,8 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     The order is the protection. As root, sources are opened with the caller's rights, before PID 1 exists; as an
     ordinary user they are opened by PID 1, because only there mounts may be made, with the same id and so the same
     rights. Then names, files, devices; the root is entered and the host's detached; the network namespace, made in the
-    meantime, is entered; privileges go last.
+    meantime, is entered; privileges go last. A network with a way out is made before all that, and entered before PID 1
+    is there.
 
     Raises:
         UnsupportedError: The spec asks by name for what this host or this version cannot give.
@@ -35,12 +40,13 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
     ids = identity.choose_ids(spec, host)
     bounded = bounds(_NONE, spec.bounded_limits, spec.level, ids.source, host.hard_limits)
     group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)
-    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
-    by_caller, by_pid1 = (sources, ()) if host.id_area else ((), sources)
+    network = network_plan(spec, host)
+    by_caller, by_pid1 = _sources(spec, host)
     return Plan(
         host_steps=(
             *by_caller,
             *devices.nodes(host),
+            *enter_network(network, group),
             *identity.birth(spec, host, ids, group),
             *identity.network(spec),
         ),
@@ -51,23 +57,38 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
             *privileges.names(spec),
             *root.base(spec, host),
             *root.root_tree(spec, host),
-            *root.private_directories(spec),
+            *root.private_directories(spec, host),
             *devices.dev(spec, host),
             *devices.proc(spec),
             *mounts.attach_mounts(spec),
-            *root.seal(spec),
-            *root.enter(),
-            *identity.take_network(spec),
+            *_enter(spec),
             *privileges.drop(spec, host),
             *landlock(spec, host),
         ),
         ids=ids,
-        cwd=spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/"),
+        cwd=_cwd(spec),
         needs_id_slice=ids.source == "slice",
         tier=host.tier,
-        isolation=isolation(spec, host, ids, bounded, group),
+        isolation=isolation(spec, host, ids, bounded, group, network),
         group=group,
+        network=network,
     )
+
+
+def _sources(spec: JailSpec, host: Host) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """What is opened with the caller's rights, and what by PID 1."""
+    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
+    return (sources, ()) if host.id_area else ((), sources)
+
+
+def _enter(spec: JailSpec) -> Iterator[Step]:
+    yield from root.seal(spec)
+    yield from root.enter()
+    yield from identity.take_network(spec)
+
+
+def _cwd(spec: JailSpec) -> str:
+    return spec.cwd or (spec.effective_user.home if root.has_private_home(spec) else "/")
 
 
 def _refuse_unsupported(spec: JailSpec, host: Host) -> None:
@@ -76,12 +97,6 @@ def _refuse_unsupported(spec: JailSpec, host: Host) -> None:
             f"tier={spec.tier!r}",
             f"what this process may do makes it tier {host.tier!r}",
             "leave tier out, or run as root for one and as an ordinary user for the other",
-        )
-    if spec.net is True:
-        raise UnsupportedError(
-            "net=True",
-            "this version makes no addresses and no way out",
-            'use net=False, or net="host" without isolation',
         )
     privileges.refuse_unsupported_filter(spec, host)
     refuse_unsupported_landlock(spec, host)

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from jailkit.plan.facts import Host
+from jailkit.plan.network import pinned, resolvers
 from jailkit.spec import JailSpec
 
-__all__ = ["generated_files"]
+__all__ = ["generated_files", "network_files"]
+
+
+def network_files(spec: JailSpec, host: Host) -> tuple[tuple[str, bytes], ...]:
+    """Return the same for what a network with a way out says in place of anybody else: hosts(5), resolv.conf(5)."""
+    if spec.network is None or host.uplink is None:
+        return ()
+    names = "".join(f"{address} {name}\n" for name, found in pinned(spec, host) for address in found)
+    servers = "".join(f"nameserver {address}\n" for address in resolvers(spec.network, host.uplink))
+    return (("hosts", (_hosts(spec) + names).encode()), ("resolv.conf", servers.encode()))
+
+
+def _hosts(spec: JailSpec) -> str:
+    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {spec.hostname}\n"
 
 
 def generated_files(spec: JailSpec) -> tuple[tuple[str, bytes], ...]:
@@ -15,11 +30,10 @@ def generated_files(spec: JailSpec) -> tuple[tuple[str, bytes], ...]:
     if user.uid not in users:
         users[user.uid] = f"{user.name}:x:{user.uid}:{user.gid}:{user.name}:{user.home}:/bin/sh"
     groups.setdefault(user.gid, f"{user.name}:x:{user.gid}:")
-    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {spec.hostname}\n"
     return (
         ("passwd", _lines(users)),
         ("group", _lines(groups)),
-        ("hosts", hosts.encode()),
+        ("hosts", _hosts(spec).encode()),
         ("hostname", f"{spec.hostname}\n".encode()),
         ("nsswitch.conf", b"passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
     )

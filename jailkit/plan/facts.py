@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Cgroups", "Host", "IdArea", "SubIds"]
+__all__ = ["Cgroups", "Host", "IdArea", "SubIds", "Uplink"]
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +63,33 @@ class Cgroups:
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
+class Uplink:
+    """What a host has to give a jail a way out.
+
+    Attributes:
+        means: ``veth`` for a privileged caller, else ``pasta``.
+        missing: What it lacks for that, and how to get it.
+        pasta: Where that program is.
+        pool: A private IPv4 network that no route of the host leads to.
+        way6: Whether the host has a way out by IPv6, and hands on packets.
+        own: Its own addresses, but those of the loopback.
+        resolvers: Addresses of its name servers.
+        resolvers_out_of_reach: Those of them that only itself can ask, where there are no others.
+        names: The names of a spec's rules, and their addresses.
+    """
+
+    means: str
+    missing: tuple[tuple[str, str], ...] = ()
+    pasta: str = "pasta"
+    pool: str = "10.213.0.0/16"
+    way6: bool = False
+    own: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    resolvers_out_of_reach: str = ""
+    names: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Host:
     """One machine, as one user sees it.
 
@@ -92,6 +119,7 @@ class Host:
         private: In the tier ``landlock``, the directory that the jail may write to.
         cgroups: Where control groups of jails can be made, or None.
         no_cgroups: Where they were looked for in vain, and why each place would not do.
+        uplink: What a jail with a way out needs; None where the spec wants none.
     """
 
     uid: int
@@ -115,6 +143,7 @@ class Host:
     private: str = "/tmp/jailkit"  # noqa: S108 - a made-up one: who starts a jail says which
     cgroups: Cgroups | None = None
     no_cgroups: str = "nobody has looked for a control group"
+    uplink: Uplink | None = None
 
     @property
     def tier(self) -> str:

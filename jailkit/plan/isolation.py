@@ -11,6 +11,7 @@ from jailkit.plan.facts import Host
 from jailkit.plan.groups import GROUP_FIELDS, GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.plan.landlock import rules_apply
+from jailkit.plan.network import NetworkPlan, network_protection
 from jailkit.plan.privileges import filter_code, granted
 from jailkit.plan.protection import Protection
 from jailkit.plan.seccomp import filter_of
@@ -31,12 +32,19 @@ _RLIMITS = {
 }
 
 
-def isolation(spec: JailSpec, host: Host, ids: Ids, bounded: Bounds, group: GroupPlan | None) -> tuple[Protection, ...]:
+def isolation(
+    spec: JailSpec,
+    host: Host,
+    ids: Ids,
+    bounded: Bounds,
+    group: GroupPlan | None,
+    network: NetworkPlan | None = None,
+) -> tuple[Protection, ...]:
     """List every protection that a jail of this spec has and has not."""
     if spec.tier == "landlock":
         return (*bare_walls(spec, host), *_group_limits(spec, host, bounded, group), *_limits(spec, bounded))
     return (
-        *_walls(spec, ids, host),
+        *_walls(spec, ids, host, network),
         *_privileges(spec, host),
         *_filters(spec, host),
         *_group_limits(spec, host, bounded, group),
@@ -50,21 +58,22 @@ def _protection(name: str, holds: bool, fact: str, otherwise: str, *, weaker: bo
     return Protection(name, "degraded" if weaker else "enforced", fact)
 
 
-def _walls(spec: JailSpec, ids: Ids, host: Host) -> tuple[Protection, ...]:
+def _walls(spec: JailSpec, ids: Ids, host: Host, plan: NetworkPlan | None) -> tuple[Protection, ...]:
     jail = spec.level >= Level.JAIL
     below = f"level {spec.level.name} shares it with the host"
     scoped = rules_apply(spec, host) and host.landlock >= 6
     sockets = "; its abstract sockets are out of reach by Landlock" if scoped else " and its abstract sockets"
-    network = {
-        False: ("enforced", "network namespace with nothing but a loopback of its own"),
-        "host": ("absent", f'net="host": the host\'s stack, its loopback{sockets}'),
-        True: ("enforced", "network namespace"),
-    }[spec.net]
+    network = network_protection(spec, plan) or _protection(
+        "network",
+        spec.net != "host",
+        "network namespace with nothing but a loopback of its own",
+        f'net="host": the host\'s stack, its loopback{sockets}',
+    )
     return (
         Protection("files", "enforced", "mount namespace, pivot_root, old root detached; every mount nosuid"),
         Protection("processes", "enforced", "pid namespace; all of it ends with PID 1"),
         Protection("users", "enforced", f"user namespace, ids by {ids.source}; the jail's root is not the host's"),
-        Protection("network", network[0], network[1]),  # type: ignore[arg-type]
+        network,
         _protection("hostname", jail, "UTS namespace", below),
         _protection("ipc", jail, "IPC namespace", below),
         Protection("devices", "enforced", "a /dev of six verified nodes; every other mount nodev"),

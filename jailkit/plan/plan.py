@@ -7,6 +7,7 @@ import attrs
 from jailkit.plan.groups import GroupPlan
 from jailkit.plan.identity import Ids
 from jailkit.plan.isolation import Protection
+from jailkit.plan.network import NetworkPlan
 from jailkit.plan.steps import Step
 from jailkit.spec import User
 
@@ -29,6 +30,7 @@ class Plan:
         group: The control group that is made before anything else, or None.
         user: Who runs programs where that is not for the spec to say: in the tier ``landlock``.
         private: There, the directory of the host that is made for the jail and removed with it; else None.
+        network: A network with a way out that is made before anything else, or None.
     """
 
     host_steps: tuple[Step, ...]
@@ -41,3 +43,4 @@ class Plan:
     group: GroupPlan | None = None
     user: User | None = None
     private: str | None = None
+    network: NetworkPlan | None = None

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan.bounds import scratch
-from jailkit.plan.etc import generated_files
+from jailkit.plan.etc import generated_files, network_files
 from jailkit.plan.facts import Host
 from jailkit.plan.identity import id_map
 from jailkit.plan.steps import Step, file_system, step, way_to
@@ -196,7 +196,7 @@ def private_places(spec: JailSpec) -> tuple[str, ...]:
     return tuple(places)
 
 
-def private_directories(spec: JailSpec) -> Iterator[Step]:
+def private_directories(spec: JailSpec, host: Host) -> Iterator[Step]:
     """Give the jail its /tmp, the home of its user, and the files of /etc that it lacks.
 
     A root of the caller's that can be written to has its own /tmp, and a root of the caller's has its own homes.
@@ -211,7 +211,7 @@ def private_directories(spec: JailSpec) -> Iterator[Step]:
         yield step("chown", "the user's own", at="base", path="home", flags=user.gid, value=user.uid)
         yield from _private(user.home, "home")
     if spec.writable != "yes":
-        yield from _names(spec, taken)
+        yield from _names(spec, host, taken)
 
 
 def _private(target: str, name: str) -> Iterator[Step]:
@@ -222,10 +222,14 @@ def _private(target: str, name: str) -> Iterator[Step]:
     yield step("attach", f"{target}, inside the bound for all that the jail writes", slot=slot, at=ROOT, path=path)
 
 
-def _names(spec: JailSpec, taken: set[str]) -> Iterator[Step]:
+def _names(spec: JailSpec, host: Host, taken: set[str]) -> Iterator[Step]:
     if spec.root is not None:
         yield step("mkdir", "for the files below", at=ROOT, path="etc", value=0o755, keep=True)
         yield from _open_etc()
+    for name, text in network_files(spec, host):
+        if f"/etc/{name}" not in taken:
+            taken = taken | {f"/etc/{name}"}
+            yield from _network_file(name, text)
     for name, text in generated_files(spec):
         if f"/etc/{name}" not in taken:
             yield step(
@@ -236,6 +240,17 @@ def _names(spec: JailSpec, taken: set[str]) -> Iterator[Step]:
         yield from _read_only_view(
             "/etc/resolv.conf", "the host's network, the host's resolver", at="etc", forced=False
         )
+
+
+def _network_file(name: str, text: bytes) -> Iterator[Step]:
+    """Attach a file over what the root has of that name; what it says there is about another network."""
+    why, path, slot = "the jail's network has its own names", f"files/{name}", f"net:{name}"
+    yield step("file", why, at="base", path=path, text=text, value=0o644)
+    yield from clone_of_base(path, slot, why)
+    yield step("setattr", "the names stay as they are", slot=slot, value=("MOUNT_ATTR_RDONLY",))
+    yield step("target", "a mount point", slot=slot, at="etc", path=name)
+    # Optional: in a root of the caller's it may be a link to nowhere.
+    yield step("attach", why, slot=slot, at="etc", path=name, optional=True)
 
 
 def seal(spec: JailSpec) -> Iterator[Step]:

@@ -22,6 +22,7 @@ from jailkit.process.events import JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.ledger import Ledger, close_all
 from jailkit.process.private import PrivateDirectory
+from jailkit.spec import Port
 
 __all__ = ["LiveJail", "StartFailed"]
 
@@ -47,6 +48,22 @@ def _request(program: RequestLike, stdio: tuple[int, int, int], joins: int = 0) 
     # What is asked for again and again is encoded once; what is large is not worth the memory.
     encode: Any = _encoded if sum(map(len, program.argv)) < _SMALL else _encoded.__wrapped__
     return bytes(encode(program, null, stdio[2] == _native.SAME, joins))
+
+
+class Annex(Protocol):
+    """What is made for a jail before it starts, and removed after it has ended: its network."""
+
+    ports: tuple[Port, ...]
+    addresses: tuple[str, ...]
+
+    def open(self) -> tuple[int, ...]:
+        """Make it; return descriptors for the jail, which the caller closes."""
+
+    def close(self) -> None:
+        """Remove it. Safe to call again."""
+
+    def disown(self) -> None:
+        """After a fork, in the child: let go."""
 
 
 class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows the plan, turns it into a LaunchError
@@ -79,13 +96,16 @@ class LiveJail:
         ids: _native.Ids | None,
         group: GroupPlan | None = None,
         private: PrivateDirectory | None = None,
+        annex: Annex | None = None,
     ) -> None:
         """Hold what a start needs.
 
         With `ids`, the jail claims a slice of host ids for as long as its PID 1 lives. With `private`, it has no
-        namespaces: the directory is made for it, and its PID 1 is given time to end it.
+        namespaces: the directory is made for it, and its PID 1 is given time to end it. With `annex`, that is made
+        before it, entered by it, and removed after it.
         """
         self._private = private
+        self.annex = annex
         self.ledger = Ledger(group)
         self.began = time.monotonic()
         self._watchers: list[Ending] = []
@@ -104,15 +124,20 @@ class LiveJail:
             StartFailed: It could not be started.
         """
         joins: list[Join] = []
+        doors: tuple[int, ...] = ()
         try:
             if self._private:
                 self._private.make()
             joins = self.ledger.open(alone=first is not None)
-            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, [join.fd for join in joins])
+            doors = self.annex.open() if self.annex else ()
+            given = [*(join.fd for join in joins), *doors]
+            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, given)
         except OSError as error:
             raise StartFailed(None, error.errno or errno.EIO) from error
         finally:
             close_all(joins)
+            for fd in doors:
+                os.close(fd)
 
     def start_with(self, run: _native.Run, program: RequestLike, stdio: tuple[int, int, int]) -> None:
         """Start, and have `program` run as soon as the jail is there.
@@ -278,6 +303,8 @@ class LiveJail:
             self.ledger.close()
             if self._private:
                 self._private.remove()
+            if self.annex:
+                self.annex.close()
 
     def change(self, settings: Iterable[Setting]) -> None:
         """Write new settings into the files of the jail's control group.
@@ -345,6 +372,8 @@ class LiveJail:
         self.ledger.disown()
         if self._private:
             self._private.disown()
+        if self.annex:
+            self.annex.disown()
         self._jail.disown()
 
     def __del__(self) -> None:

@@ -13,12 +13,13 @@ from jailkit.spec.allow import Allow, is_allow, read_allow
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits, is_limits
 from jailkit.spec.mounts import Mount
+from jailkit.spec.network import Network, read_net
 from jailkit.spec.seccomp import SeccompPolicy, is_policy, optional_policy
 from jailkit.spec.user import User, optional_user
 
 __all__ = ["JailSpec", "Net", "Tier", "Writable"]
 
-Net = bool | Literal["host"]
+Net = bool | Literal["host"] | Network
 Writable = Literal["no", "ephemeral", "yes"]
 Tier = Literal["root", "userns", "landlock"]
 
@@ -36,12 +37,6 @@ def _level(value: Level | str) -> Level:
 
 def _mounts(value: Iterable[Mount]) -> tuple[Mount, ...]:
     return cast("tuple[Mount, ...]", check.as_tuple(value))
-
-
-def _check_net(instance: object, attribute: Any, value: Any) -> None:
-    # Not "in (False, True, 'host')": 0 and 1 compare equal to the bools.
-    if not isinstance(value, bool) and value != "host":
-        raise check.refuse(instance, attribute, value, 'False, True or "host"')
 
 
 def _check_writable(instance: JailSpec, attribute: Any, value: Any) -> None:
@@ -87,8 +82,9 @@ class JailSpec:
             read-only view of the host's own ``/usr``, ``/bin``, ``/lib*`` and a minimal
             ``/etc``. Programs of the jail read all of it that their user may read.
         level: How far the jail is cut off: a `Level` or its name. Default: SANDBOX.
-        net: False (own stack, loopback alone), True (own stack with a way out: not in this
-            version, an `UnsupportedError`) or ``"host"`` (the host's stack). Default: False.
+        net: False (own stack, loopback alone), True (own stack, own addresses, a way out to public
+            addresses, name resolution), a `Network` (the same, with addresses, ports and rules of the
+            caller's) or ``"host"`` (the host's stack). Default: False.
             ``"host"`` does not filter: the jail reaches whatever the host reaches, services
             on the local network included; abstract Unix sockets too, where `landlock` has no
             scopes (ABI 6, Linux 6.12).
@@ -147,7 +143,7 @@ class JailSpec:
         validator=attrs.validators.optional(check.absolute_path),
     )
     level: Level = attrs.field(default=Level.SANDBOX, kw_only=True, converter=_level)
-    net: Net = attrs.field(default=False, kw_only=True, validator=_check_net)
+    net: Net = attrs.field(default=False, kw_only=True, validator=read_net)
     writable: Writable = attrs.field(default="no", kw_only=True, validator=_check_writable)
     mounts: tuple[Mount, ...] = attrs.field(default=(), kw_only=True, converter=_mounts, validator=_check_mounts)
     hostname: str = attrs.field(default="jail", kw_only=True, validator=_check_hostname)
@@ -175,6 +171,11 @@ class JailSpec:
     allow: Allow = attrs.field(default=Allow(), kw_only=True, converter=read_allow, validator=is_allow)
     tier: Tier | None = attrs.field(default=None, kw_only=True, validator=_check_tier)
     report_denials: bool = attrs.field(default=False, kw_only=True, validator=check.is_bool)
+
+    @property
+    def network(self) -> Network | None:
+        """The network with a way out that was asked for, or None."""
+        return Network() if self.net is True else self.net if isinstance(self.net, Network) else None
 
     @property
     def effective_user(self) -> User:

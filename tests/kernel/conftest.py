@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 import jailkit
+from tests import leaks
 from tests.inside import public_directory
+from tests.net import bed
 
 
 @pytest.fixture
@@ -47,3 +49,23 @@ def canary(public: str) -> Iterator[str]:
     yield path
     with open(path) as file:
         assert file.read() == "sings"
+
+
+@pytest.fixture(scope="module")
+def _world() -> Iterator[bed.Bed]:
+    with bed.bed() as made:
+        yield made
+
+
+@pytest.fixture
+def world(_world: bed.Bed) -> Iterator[bed.Bed]:
+    """A small world of network namespaces; see tests/net/bed.py."""
+    yield _world
+    # What becomes a child of this process because its own parent was killed; elsewhere that is init's work.
+    leaks.reap(keep=_world.holders)
+
+
+@pytest.fixture(params=["root", "user"])
+def user(request: pytest.FixtureRequest) -> bool:
+    """Whether jailkit is used by an ordinary user of that world."""
+    return bool(request.param == "user")

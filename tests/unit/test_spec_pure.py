@@ -10,7 +10,7 @@ import pytest
 import jailkit.spec
 
 MODULES = sorted(Path(jailkit.spec.__file__).parent.glob("*.py"))
-PURE = {"__future__", "attrs", "collections", "enum", "math", "os", "re", "typing", "jailkit"}
+PURE = {"__future__", "attrs", "collections", "enum", "ipaddress", "math", "os", "re", "typing", "jailkit"}
 PURE_OF_OS = {"PathLike", "fsencode", "fspath"}
 BUILTINS_WITH_EFFECTS = {"open", "print", "input", "exec", "eval", "__import__"}
 

@@ -1,0 +1,119 @@
+"""One jail's network, from before its start until after its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import attrs
+
+from jailkit.plan import NetworkPlan
+from jailkit.spec import Port
+
+__all__ = ["Annex"]
+
+
+class Annex:
+    """Made before the jail, whose PID 1 is born in it; gone with it, or with this process."""
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        """Make nothing yet."""
+        # Here, and not above: pyroute2 is an extra, and takes a quarter of a second to import.
+        from jailkit._network.pasta import Pasta  # noqa: PLC0415
+        from jailkit._network.veth import Veth  # noqa: PLC0415
+
+        self._plan = plan
+        self._means: Veth | Pasta = Veth(plan) if plan.means == "veth" else Pasta(plan)
+        self._held: list[socket.socket] = []
+        self.ports: tuple[Port, ...] = ()
+        self.addresses: tuple[str, ...] = ()
+        """The jail's, once it is made."""
+
+    def open(self) -> tuple[int, ...]:
+        """Make it; return copies of the descriptors that the jail enters it by, which the caller closes.
+
+        Raises:
+            OSError: A step failed; nothing is left.
+        """
+        from jailkit._network.space import make_space  # noqa: PLC0415
+
+        try:
+            self._claim()
+            space = make_space(privileged=self._plan.means == "veth", reserved_ports=self._plan.reserved_ports)
+            try:
+                self._furnish(space)
+                return tuple(os.dup(fd) for fd in space.fds)
+            finally:
+                space.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def _furnish(self, space: object) -> None:
+        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+        from jailkit._network.rules import jail_side  # noqa: PLC0415
+        from jailkit._network.space import Space  # noqa: PLC0415
+        from jailkit._network.veth import INSIDE  # noqa: PLC0415
+
+        assert isinstance(space, Space)  # noqa: S101 - for mypy
+        space.route.ask(link((), index=space.route.has("lo"), up=True))
+        space.filter.transact(*jail_side(self._plan.ways))
+        gateways, own = self._means.open(space, self.ports)
+        index = space.route.has(INSIDE)
+        used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
+        space.route.ask(
+            *(address(index, mine, 128 if ":" in mine else 32) for _, mine in used),
+            link((), index=index, up=True),
+            *(route(index, gateway, six=":" in gateway) for gateway, _ in used),
+            *(
+                route(index, via=gateway, six=":" in gateway)
+                for gateway, _ in used
+                if self._plan.way6 or ":" not in gateway
+            ),
+        )
+        self.addresses = tuple(mine for _, mine in used)
+
+    def _claim(self) -> None:
+        """Take the addresses and ports that the caller has named; as long as we live nobody else gets them."""
+        for address in (self._plan.ip4, self._plan.ip6):
+            if address:
+                claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._held.append(claim)
+                claim.bind(f"\0jailkit/address/{address}")
+        self.ports = tuple(self._take_port(port) for port in self._plan.ports)
+
+    def _take_port(self, port: Port) -> Port:
+        tcp = port.protocol == "tcp"
+        if self._plan.means == "pasta" and port.number:  # which binds it itself
+            return port
+        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        self._held.append(taken)
+        try:
+            # Of a server that has ended, connections may be about for a minute; with this they are in nobody's way, and
+            # a second listener is an error all the same.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, tcp)
+            taken.bind((port.address, port.number))
+            if tcp and self._plan.means == "veth":
+                taken.listen(0)
+        except OSError as error:
+            raise OSError(error.errno, f"port {port.address}:{port.number} of the host") from error
+        number = taken.getsockname()[1]
+        if self._plan.means == "pasta":
+            self._held.remove(taken)
+            taken.close()
+        return attrs.evolve(port, number=number)
+
+    def close(self) -> None:
+        """Remove what is left of it; the jail has ended. Safe to call again."""
+        self._means.close()
+        self._release()
+
+    def disown(self) -> None:
+        """After a fork, in the child: it is the parent's."""
+        self._means.disown()
+        self._release()
+
+    def _release(self) -> None:
+        for one in self._held:
+            one.close()
+        self._held.clear()

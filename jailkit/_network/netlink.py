@@ -1,0 +1,152 @@
+"""Words with the kernel about interfaces and packet filters: netlink(7), in the messages of pyroute2.
+
+The sockets are plain ones, because they come from other network namespaces, and because a set of rules has to be
+one transaction: pyroute2's own sockets have neither. The only module that imports pyroute2; it is imported when a
+network is made.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from pyroute2.netlink.nfnetlink import nfgen_msg
+from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nft_table_msg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+__all__ = ["FILTER", "ROUTE", "Netlink", "Pairs", "address", "chain", "link", "route", "rule", "table"]
+
+Pairs = Sequence[tuple[str, Any]]
+"""Attributes of a message: names and values."""
+
+ROUTE, FILTER = 0, 12  # NETLINK_ROUTE, NETLINK_NETFILTER
+_SECONDS = 10.0
+_REQUEST, _ACK, _EXCL, _CREATE, _APPEND = 1, 4, 0x200, 0x400, 0x800
+_MAKE = _REQUEST | _ACK | _CREATE | _EXCL
+_NLMSG_ERROR = 2
+_HEAD = struct.Struct("=IHHII")  # struct nlmsghdr
+_TABLES = 10 << 8  # NFNL_SUBSYS_NFTABLES
+_BEGIN, _END = 0x10, 0x11
+_INET = 1  # NFPROTO_INET: both versions of IP
+
+
+class Netlink:
+    """One socket. What is asked for is done, or an `OSError` says why not."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a netlink socket, of whatever network namespace."""
+        self.sock = sock
+        sock.settimeout(_SECONDS)
+
+    @classmethod
+    def here(cls, protocol: int) -> Netlink:
+        """Open one in the network namespace of this thread."""
+        return cls(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
+
+    def ask(self, *messages: bytes) -> None:
+        """Have things done one after another, and stop at the first that cannot be."""
+        for message in messages:
+            self.sock.send(message)
+            self._hear(1)
+
+    def transact(self, *messages: bytes) -> None:
+        """Have all of some messages about packet filters done, or none."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.sock.send(b"".join((_bracket(_BEGIN), *messages, _bracket(_END))))
+        self._hear(len(messages))
+
+    def has(self, name: str) -> int:
+        """Return the index of an interface, or 0."""
+        asked = _encoded(ifinfmsg(), {}, (("IFLA_IFNAME", name),), 18, _REQUEST)
+        self.sock.send(asked)
+        answer = self.sock.recv(1 << 16)
+        return 0 if _HEAD.unpack_from(answer)[1] == _NLMSG_ERROR else int(struct.unpack_from("=i", answer, 20)[0])
+
+    def _hear(self, answers: int) -> None:
+        while answers > 0:
+            data = self.sock.recv(1 << 16)
+            while len(data) >= 20:
+                size, kind = _HEAD.unpack_from(data)[:2]
+                error = -struct.unpack_from("=i", data, 16)[0]
+                if kind == _NLMSG_ERROR:
+                    if error:
+                        raise OSError(error, os.strerror(error))
+                    answers -= 1
+                data = data[size + 3 & ~3 :]
+
+    def close(self) -> None:
+        """Close it: tables that it owns go with it."""
+        self.sock.close()
+
+
+def _encoded(message: Any, fields: dict[str, Any], pairs: Pairs, kind: int, flags: int) -> bytes:
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(pairs)
+    message["header"]["type"], message["header"]["flags"], message["header"]["sequence_number"] = kind, flags, 1
+    message.encode()
+    return bytes(message.data)
+
+
+# --- interfaces -------------------------------------------------------------------------------------------------
+
+
+def link(pairs: Pairs, *, index: int = 0, make: bool = False, remove: bool = False, up: bool = False) -> bytes:
+    """Make, change or remove an interface."""
+    fields = {"index": index, "flags": 1 if up else 0, "change": 1 if up else 0}
+    return _encoded(ifinfmsg(), fields, pairs, 17 if remove else 16, _MAKE if make else _REQUEST | _ACK)
+
+
+def address(index: int, text: str, length: int) -> bytes:
+    """Give an interface an address, at once: nobody else can have it, so nobody is asked (IFA_F_NODAD)."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    fields = {"family": family, "prefixlen": length, "index": index, "flags": 2 if ":" in text else 0}
+    return _encoded(ifaddrmsg(), fields, (("IFA_ADDRESS", text), ("IFA_LOCAL", text)), 20, _MAKE)
+
+
+def route(index: int, to: str = "", via: str = "", *, six: bool = False) -> bytes:
+    """Make a route to one address, or, without one, to everywhere."""
+    family = socket.AF_INET6 if six else socket.AF_INET
+    # RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK or _UNIVERSE, RTN_UNICAST
+    fields = {"family": family, "table": 254, "proto": 4, "scope": 0 if via else 253, "type": 1}
+    fields["dst_len"] = (128 if six else 32) if to else 0
+    pairs: list[tuple[str, Any]] = [("RTA_OIF", index)]
+    pairs += [("RTA_DST", to)] * bool(to) + [("RTA_GATEWAY", via)] * bool(via)
+    return _encoded(rtmsg(), fields, pairs, 24, _MAKE)
+
+
+# --- packet filters ---------------------------------------------------------------------------------------------
+
+
+def _bracket(kind: int) -> bytes:
+    return _encoded(nfgen_msg(), {"res_id": 10}, (), kind, _REQUEST)
+
+
+def table(name: str, *, owned: bool) -> bytes:
+    """Make a table; an owned one ends with the socket that made it (NFT_TABLE_F_OWNER, Linux 5.12)."""
+    pairs = (("NFTA_TABLE_NAME", name), ("NFTA_TABLE_FLAGS", 2 if owned else 0))
+    return _encoded(nft_table_msg(), {"nfgen_family": _INET}, pairs, _TABLES, _MAKE)
+
+
+def chain(of: str, name: str, hook: int | None = None, *, kind: str = "filter", priority: int = 0) -> bytes:
+    """Make a chain; one with a hook sees every packet that comes there, and lets through what no rule refuses."""
+    pairs: list[tuple[str, Any]] = [("NFTA_CHAIN_TABLE", of), ("NFTA_CHAIN_NAME", name)]
+    if hook is not None:
+        where = {"attrs": [("NFTA_HOOK_HOOKNUM", hook), ("NFTA_HOOK_PRIORITY", priority)]}
+        pairs += [("NFTA_CHAIN_HOOK", where), ("NFTA_CHAIN_TYPE", kind), ("NFTA_CHAIN_POLICY", 1)]
+    return _encoded(nft_chain_msg(), {"nfgen_family": _INET}, pairs, _TABLES | 3, _MAKE)
+
+
+def rule(of: str, name: str, expressions: Sequence[tuple[str, Pairs]]) -> bytes:
+    """Put a rule at the end of a chain. An expression is its name and its attributes."""
+    listed = [
+        {"attrs": [("NFTA_EXPR_NAME", word), ("NFTA_EXPR_DATA", {"attrs": list(pairs)})]} for word, pairs in expressions
+    ]
+    pairs = (("NFTA_RULE_TABLE", of), ("NFTA_RULE_CHAIN", name), ("NFTA_RULE_EXPRESSIONS", listed))
+    flags = _REQUEST | _ACK | _CREATE | _APPEND
+    return _encoded(nft_rule_msg(), {"nfgen_family": _INET}, pairs, _TABLES | 6, flags)

@@ -1,0 +1,244 @@
+"""A way out: which packets of a jail go where, decided before there is a network. docs/decisions/0012-network.md."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from jailkit._errors import UnsupportedError
+from jailkit.plan.facts import Host, Uplink
+from jailkit.plan.groups import GroupPlan
+from jailkit.plan.protection import Protection
+from jailkit.plan.steps import FIRST_JOIN, Step, step
+from jailkit.spec import JailSpec, Network, Port, Rule
+
+__all__ = ["NetworkPlan", "Way", "enter_network", "network_plan", "network_protection", "pinned", "resolvers"]
+
+_CLOSED = (
+    "169.254.0.0/16",  # link-local: the metadata services of most clouds
+    "100.100.100.200/32",  # metadata of Alibaba Cloud
+    "168.63.129.16/32",  # the wire server of Azure
+    "192.0.0.0/24",  # special purposes; 192.0.0.192 is metadata of Oracle Cloud
+    "fe80::/10",
+    "fd00:ec2::/32",  # metadata and name server of AWS
+)
+"""In no mode to be reached, unless an `allow` names something in it."""
+
+_PRIVATE = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    *("198.18.0.0/15", "224.0.0.0/3"),
+)
+"""What ``public`` is not, of IPv4."""
+
+_PUBLIC6 = "2000::/3"
+"""What ``public`` is of IPv6: all that is shared out to networks so far."""
+
+
+@attrs.frozen
+class Way:
+    """One rule in numbers: packets to here are let through, or refused.
+
+    Attributes:
+        open: Whether they are let through.
+        to: A network in CIDR notation.
+        ports: First and last port, or None for all.
+        protocol: ``tcp``, ``udp`` or None: with ports both, without them every protocol.
+    """
+
+    open: bool
+    to: str
+    ports: tuple[int, int] | None = None
+    protocol: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NetworkPlan:
+    """A network that is made for one jail before it starts.
+
+    Attributes:
+        means: ``veth`` (a pair of interfaces, NAT by the kernel) or ``pasta`` (a process of the caller's).
+        ways: Rules, the first that matches decides; what none matches is refused.
+        pool: The private IPv4 network that addresses are taken from.
+        ip4: Address asked for, or None for one of the pool.
+        ip6: The same for IPv6.
+        way6: Whether the jail gets a way out by IPv6: without one, programs use IPv4 at once.
+        own: Addresses of the host: what is published on 0.0.0.0 is published on these and on 127.0.0.1.
+        ports: What is published.
+        reserved_ports: Whether every program may listen on ports below 1024.
+        pasta: Where that program is.
+    """
+
+    means: str
+    ways: tuple[Way, ...]
+    pool: str
+    ip4: str | None
+    ip6: str | None
+    way6: bool
+    own: tuple[str, ...]
+    ports: tuple[Port, ...]
+    reserved_ports: bool
+    pasta: str
+
+
+def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
+    """Decide the network of a jail; None for one without a way out.
+
+    Raises:
+        UnsupportedError: This host lacks something for it, or a name of a rule has no address that may be opened.
+    """
+    wanted, uplink = spec.network, host.uplink
+    if wanted is None:
+        return None
+    if uplink is None:
+        raise UnsupportedError(_asked(spec), "nobody has looked for a way out of this host", "let Jail look")
+    if spec.allow.raw_sockets:
+        raise UnsupportedError(
+            f"raw_sockets with {_asked(spec)}",
+            "the network is the host's, not the jail's, and packets made by hand would go round its rules",
+            "use net=False; ping needs no raw socket here",
+        )
+    for missing, remedy in uplink.missing:
+        raise UnsupportedError(_asked(spec), missing, remedy)
+    return NetworkPlan(
+        means=uplink.means,
+        ways=_ways(wanted, uplink),
+        pool=uplink.pool,
+        ip4=wanted.ip4,
+        ip6=wanted.ip6,
+        way6=uplink.way6,
+        own=uplink.own,
+        ports=wanted.published,
+        reserved_ports=spec.allow.reserved_ports,
+        pasta=uplink.pasta,
+    )
+
+
+def _asked(spec: JailSpec) -> str:
+    return "net=True" if spec.net is True else "net=Network(...)"
+
+
+def resolvers(wanted: Network, uplink: Uplink) -> tuple[str, ...]:
+    """Name the servers that the jail may ask.
+
+    Raises:
+        UnsupportedError: Those of the host are out of reach for a jail.
+    """
+    if wanted.dns is not None:
+        return wanted.dns
+    if not any(rule.to == "public" for rule in wanted.rules):
+        return ()  # names of rules are in /etc/hosts; a name server would be a way to tell things to anybody
+    if uplink.resolvers_out_of_reach:
+        raise UnsupportedError(
+            "name resolution with a network",
+            f"the host's name servers listen on its own loopback: {uplink.resolvers_out_of_reach}",
+            'name others, as in net=Network(dns=["192.0.2.53"]), or none: dns=[]',
+        )
+    return uplink.resolvers
+
+
+def pinned(spec: JailSpec, host: Host) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the names that rules open, with the addresses they have for the whole life of the jail."""
+    wanted = spec.network
+    if wanted is None or host.uplink is None:
+        return ()
+    names = {rule.to for rule in wanted.rules if rule.is_name}
+    return tuple(pair for pair in host.uplink.names if pair[0] in names)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------
+
+
+def _ways(wanted: Network, uplink: Uplink) -> tuple[Way, ...]:
+    servers = (Way(True, _single(address), (53, 53)) for address in resolvers(wanted, uplink))
+    refused = (one for rule in wanted.refused for one in _of_rule(rule, wanted, uplink, opens=False))
+    opened = [one for rule in wanted.rules if rule.to != "public" for one in _of_rule(rule, wanted, uplink, opens=True)]
+    closed = (*_CLOSED, *map(_single, uplink.own))
+    return (
+        *servers,
+        *refused,
+        *(one for one in opened if _lies_in(one.to, closed)),
+        *(Way(False, network) for network in closed),
+        *(one for one in opened if not _lies_in(one.to, closed)),
+        *_public([rule for rule in wanted.rules if rule.to == "public"], opens=True),
+    )
+
+
+def _of_rule(rule: Rule, wanted: Network, uplink: Uplink, *, opens: bool) -> Iterable[Way]:
+    if rule.to == "public":
+        return _public([rule], opens=False)
+    if not rule.is_name:
+        return [Way(opens, rule.to, rule.ports, rule.protocol)]
+    addresses = dict(uplink.names).get(rule.to, ())
+    if not addresses:
+        raise UnsupportedError(f"the rule for {rule.to}", "the host finds no address of that name", "name an address")
+    for address in addresses if opens else ():
+        _refuse_rebinding(rule, address, wanted, uplink)
+    return [Way(opens, _single(address), rule.ports, rule.protocol) for address in addresses]
+
+
+def _refuse_rebinding(rule: Rule, address: str, wanted: Network, uplink: Uplink) -> None:
+    """Whoever answers for a name must not open what is private with it."""
+    closed = _lies_in(_single(address), (*_CLOSED, *map(_single, uplink.own)))
+    given = [other.to for other in wanted.rules if not other.is_name and other.to != "public"]
+    if closed:  # opened by its own address, or by a network within the closed one
+        given = [one for one in given if _lies_in(one, (*_CLOSED, *map(_single, uplink.own)))]
+    public = _lies_in(_single(address), ("0.0.0.0/0", _PUBLIC6)) and not _lies_in(_single(address), _PRIVATE)
+    if (closed or not public) and not _lies_in(_single(address), given):
+        raise UnsupportedError(
+            f"the rule for {rule.to}",
+            f"the name has the address {address}, which is private, link-local or the host's own",
+            f"if that is right, name the address as well: allow=[..., {address!r}]",
+        )
+
+
+def _public(rules: Iterable[Rule], *, opens: bool) -> Iterator[Way]:
+    rules = list(rules)
+    if rules and opens:
+        yield from (Way(False, network) for network in _PRIVATE)
+    for rule, network in itertools.product(rules, ("0.0.0.0/0", _PUBLIC6)):
+        yield Way(opens, network, rule.ports, rule.protocol)
+
+
+def _single(address: str) -> str:
+    return str(ipaddress.ip_network(address))
+
+
+def _lies_in(network: str, others: Iterable[str]) -> bool:
+    inner: Any = ipaddress.ip_network(network)
+    return any(inner.version == outer.version and inner.subnet_of(outer) for outer in map(ipaddress.ip_network, others))
+
+
+# --- steps and words --------------------------------------------------------------------------------------------
+
+
+def enter_network(plan: NetworkPlan | None, group: GroupPlan | None) -> Iterator[Step]:
+    """Enter, before PID 1 exists, the network that the host program has made."""
+    if plan is None:
+        return
+    number = FIRST_JOIN + _joins(group)
+    why = "the jail's network, which belongs to the host: no program of the jail can change it"
+    if plan.means == "pasta":
+        yield step("inherited", "the users that own the network", slot="net.users", value=number)
+        yield step("setns", why, at="net.users", flags=("CLONE_NEWUSER",))
+        number += 1
+    yield step("inherited", "the network that the host program has made", slot="net", value=number)
+    yield step("setns", why, at="net", flags=("CLONE_NEWNET",))
+
+
+def _joins(group: GroupPlan | None) -> int:
+    return 0 if group is None else 1 if group.version == 2 else len(group.directories)
+
+
+def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection | None:
+    """Say what the network of a jail with a way out keeps apart; None for other jails."""
+    if plan is None or spec.network is None:
+        return None
+    names = [rule.to for rule in spec.network.rules]
+    by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
+    found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
+    six = "" if plan.way6 else "; no way out by IPv6"
+    return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}")
