@@ -167,10 +167,10 @@ test: $(VENV)/.stamp-build | need-test need-net
 
 # The same, in guests: of each kernel of VM_KERNELS and for each caller of VM_WHO (python -m tests.vm --help). Left out are
 # what runs the suite once more as a user without a delegated group, the longest, which emulation makes an hour of, and
-# the demo, whose verdicts come from limits of two seconds that are right for the machines of its readers.
+# the demo and the grader, whose verdicts come from limits of a second or two that are right for the machines of readers.
 VM_KERNELS ?= release newest
 VM_WHO ?= root user
-VM_TESTS ?= tests/kernel --ignore=tests/kernel/test_as_user.py --ignore=tests/kernel/test_demo.py \
+VM_TESTS ?= tests/kernel --ignore=tests/kernel/test_as_user.py --ignore=tests/kernel/test_demo.py --ignore=tests/kernel/test_grading.py \
     --deselect=tests/kernel/test_concurrency.py::test_1600_launches_from_8_threads
 VM_SECONDS ?= 14000
 test-vm: $(VENV)/.stamp-build | need-vm

@@ -21,6 +21,7 @@ from typing import Any
 
 import accounts
 import floor
+import grading
 import library
 import peers
 import python_calls
@@ -29,7 +30,7 @@ import stress
 import throughput
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb", "output", "python")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb", "output", "python", "grading")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -193,6 +194,23 @@ class Bench:
             self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
             return
         self.found["accounts"] = found
+        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
+    def grading(self) -> None:
+        """What grading costs, and how steady its figures are."""
+        wanted = (
+            ("grading / the same commands without jails, 50 tests of 0.1 s", "overhead_computing", 1.15),
+            ("grading / the same commands without jails, 200 short tests", "overhead_short", 1.15),
+            ("spread of processor time over 20 repeats", "spread", 0.03),
+        )
+        try:
+            found = grading.measure(*((40, 20) if self.options.quick else ()))
+        except CaseError as error:
+            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
+            return
+        self.found["grading"] = found
+        for workers, rate in found["per_minute"].items():
+            print(f"submissions of 200 tests per minute, {workers} workers: {rate:.1f}")
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
 
     def output(self) -> None:

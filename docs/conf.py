@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 
 import jailkit
-from jailkit import aio
+from jailkit import aio, grading
 
 project = "jailkit"
 author = "The jailkit authors"
@@ -68,8 +68,10 @@ def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | 
     target = node.get("reftarget", "")
     parts = target.split(".")
     for start, name in enumerate(parts):
-        package = aio if parts[:2] == ["jailkit", "aio"] else jailkit
-        if name in package.__all__:
+        own = parts[1] if parts[0] == "jailkit" and len(parts) > 1 else ""
+        packages = (aio,) if own == "aio" else (jailkit, grading)
+        package = next((each for each in packages if name in each.__all__), None)
+        if package is not None:
             public = ".".join([package.__name__, *parts[start:]])
             python = env.get_domain("py")
             found: nodes.Node | None = python.resolve_xref(

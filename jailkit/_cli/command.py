@@ -25,6 +25,7 @@ from jailkit import (
     doctor,
 )
 from jailkit._cli import output
+from jailkit._cli.grading import GRADING
 from jailkit._cli.options import EXIT_JAIL_FAILED, parse
 from jailkit._cli.signals import Forwarder, Interrupted
 from jailkit._cli.terminal import Window, size
@@ -52,7 +53,8 @@ def main(words: Sequence[str] | None = None) -> int:
     output.open_standard_streams()
     options = parse(sys.argv[1:] if words is None else words)
     try:
-        return {"run": _run, "explain": _explain, "doctor": _doctor}[options.command](options)
+        commands = {"run": _run, "explain": _explain, "doctor": _doctor, **GRADING}
+        return commands[options.command](options)
     except Interrupted as interrupted:
         return _SIGNAL + interrupted.number
     except BrokenPipeError:

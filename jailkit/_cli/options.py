@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from jailkit import Allow, Command, JailSpec, Level, Limits, SpecError, User, __version__
 from jailkit._cli import values
+from jailkit._cli.grading import GRADING, add_commands
 from jailkit._cli.limits import LIMITS
 from jailkit._cli.output import say
 
@@ -204,6 +205,7 @@ def _parser() -> _Parser:
     )
     commands.choices["explain"].add_argument("--json", action="store_true", help="print steps and isolation as JSON")
     _add_doctor(commands)
+    add_commands(commands)
     return top
 
 
@@ -235,9 +237,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     rest = [own.pop() for _ in range(len(own) - own.index("--"))][::-1] if "--" in own else []
     parser = _parser()
     options = parser.parse_args(own)
-    if options.command == "doctor":
+    if options.command == "doctor" or options.command in GRADING:
         if rest:
-            parser.error("doctor runs no program of yours")
+            parser.error(f"{options.command} runs no program of yours")
         return options
     options.argv = [*options.argv, *(rest if options.argv else rest[1:])]
     if options.command == "run" and not options.argv:

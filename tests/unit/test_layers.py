@@ -53,14 +53,18 @@ ONLY = {
     ("aio", "plan"): {"Plan", "Protection"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
-ON_TOP = {"", "__main__", "_cli", "_doctor", "pytest_plugin"}
+ON_TOP = {"", "__main__", "_cli", "_doctor", "grading", "pytest_plugin"}
 # Beside those of the package itself, these names are public.
-PUBLIC = {"jailkit", "jailkit.aio", "jailkit.syscalls"}
+PUBLIC = {"jailkit", "jailkit.aio", "jailkit.syscalls", "jailkit.grading"}
 # What an extra brings, one module imports; that module is imported where it is needed.
 EXTRAS = {
     "jailkit._bus": {"jeepney"},
     "jailkit._network.netlink": {"pyroute2"},
     "jailkit.aio._loop": {"anyio"},
+    "jailkit.grading._yaml": {"yaml"},
+    "jailkit.grading._terminal": {"rich"},
+    "jailkit.grading._page": {"jinja2"},
+    "jailkit.grading._suite": {"pytest"},
 }
 # Imported by pytest alone, by way of a module beside the package.
 PLUGIN = {"pytest", "_pytest", "pytest_jailkit"}
@@ -130,6 +134,14 @@ def test_what_is_on_top_uses_public_names(path: Path) -> None:
     """The command line and the doctor could live in another distribution."""
     for module, name in imports(parse(path)):
         assert module in PUBLIC or part_of(module) in ON_TOP, f"{name_of(path)} must not import {module}.{name}"
+
+
+def test_grading_uses_the_public_interface_alone() -> None:
+    """A grader could be written by anybody: it needs nothing that is private to jailkit."""
+    for path in MODULES:
+        if part_of(name_of(path)) == "grading":
+            found = {module for module, _ in imports(parse(path)) if part_of(module) != "grading"}
+            assert found <= {"jailkit"}, name_of(path)
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py"], ids=name_of)

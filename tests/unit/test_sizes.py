@@ -21,7 +21,7 @@ PYTHON = sorted(
     path
     for folder in (SOURCE / "jailkit", ROOT / "tests", ROOT / "examples", ROOT / "benchmarks", ROOT / "docs")
     for path in folder.rglob("*.py")
-    if path.relative_to(folder).parts[0] not in {"submissions", "_build"}
+    if path.relative_to(folder).parts[0] not in {"submissions", "problems", "_build"}
 )
 C = sorted(path for path in (SOURCE / "jailkit" / "_native").rglob("*.[ch]") if path.name != "_ext.c")
 

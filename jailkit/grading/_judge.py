@@ -1,0 +1,99 @@
+"""Judging one submission on one test: run it, look at what it wrote, say so in a `TestResult`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from jailkit import CommandNotExecutable, CommandNotFound, JailkitError, Result
+from jailkit.grading._build import Built
+from jailkit.grading._errors import PackageError
+from jailkit.grading._grade import SHOWN, TestResult, excerpt
+from jailkit.grading._interact import talk_on
+from jailkit.grading._model import Problem, Test, Verdict
+from jailkit.grading._run import Run, Runner
+from jailkit.grading._validate import Checked, check
+
+__all__ = ["Judge"]
+
+
+@attrs.frozen
+class Judge:
+    """Judges the tests of one submission; may be called from any thread.
+
+    Attributes:
+        problem: The problem.
+        runner: Runs the submission.
+        validator: The output validator, compiled, or None for the default one.
+        scratch: A directory for files of tests.
+    """
+
+    problem: Problem
+    runner: Runner
+    validator: Built | None
+    scratch: Path
+
+    def __call__(self, test: Test) -> TestResult:
+        """Judge a test. What goes wrong here is a judge error and no exception: the other tests go on."""
+        try:
+            run = self._run(test)
+            return self._result(test, run, self._check(test, run))
+        except (CommandNotFound, CommandNotExecutable) as error:
+            own = self.runner.built.argv[0].startswith("./")
+            return self._failed(test, Verdict.RTE if own else Verdict.JE, error)
+        except (JailkitError, OSError) as error:
+            return self._failed(test, Verdict.JE, error)
+
+    def _run(self, test: Test) -> Run:
+        if not self.problem.interactive:
+            return self.runner.on(self.problem, test, self.scratch)
+        if self.validator is None or self.validator.verdict is not None:
+            said = self.validator.said if self.validator else "there is none"
+            raise PackageError(self.problem.path, None, f"the output validator does not compile: {said}")
+        return talk_on(self.runner, self.problem, test, self.validator, self.scratch)
+
+    def _check(self, test: Test, run: Run) -> Checked:
+        if run.verdict is not None:
+            said = run.checked or Checked(verdict=run.verdict)
+            return attrs.evolve(said, verdict=run.verdict)
+        return check(self.problem, test, run.result.stdout, self.validator)
+
+    def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
+        score = self._score(test, Checked(verdict=verdict))
+        return TestResult(name=test.name, verdict=verdict, score=score, best=test.best, message=str(error))
+
+    def _score(self, test: Test, checked: Checked) -> float | None:
+        if not self.problem.scoring or test.best is None:
+            return None
+        if checked.verdict is not Verdict.AC:
+            return test.least
+        return test.best if checked.score is None else checked.score
+
+    def _result(self, test: Test, run: Run, checked: Checked) -> TestResult:
+        result: Result[bytes] = run.result
+        return TestResult(
+            name=test.name,
+            verdict=checked.verdict,
+            score=self._score(test, checked),
+            best=test.best,
+            cpu=result.usage.cpu,
+            wall=result.usage.wall,
+            memory=result.usage.memory_peak,
+            runs=run.runs,
+            reason=str(result),
+            message=checked.message,
+            team_message=checked.team_message,
+            input=_beginning(test.input),
+            expected=_beginning(test.answer),
+            got=run.talk or excerpt(result.stdout),
+            stderr=excerpt(result.stderr),
+            hint="" if checked.verdict is Verdict.AC else test.hint,
+        )
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(SHOWN)
+    size = path.stat().st_size
+    return excerpt(data) if size <= SHOWN else f"{excerpt(data)}… ({size} bytes)"

@@ -1,0 +1,227 @@
+"""``problem.yaml`` and what stands around it: the way from a directory to a `Problem`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from jailkit import KiB, MiB, UnsupportedError
+from jailkit.grading._assignment import Assignment
+from jailkit.grading._data import Reading, read_data
+from jailkit.grading._errors import PackageError
+from jailkit.grading._examples import read_examples
+from jailkit.grading._model import Problem, ProblemLimits
+from jailkit.grading._section import Section
+
+__all__ = ["load", "load_problem"]
+
+LEGACY = ("legacy", "legacy-icpc")
+DRAFT = ("2023-07-draft",)
+
+_DESCRIBING = (
+    "uuid version author credits source source_url license rights_owner embargo_until keywords "
+    "publication_status privacy_policy"
+).split()
+"""Keys that say nothing about judging."""
+
+
+def _yaml_loader() -> Any:
+    """Return the function that reads YAML.
+
+    Raises:
+        UnsupportedError: PyYAML is not installed.
+    """
+    try:
+        return importlib.import_module("jailkit.grading._yaml").load_yaml
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(
+            "problem packages", f"the Python package {error.name} is not installed", "pip install 'jailkit[grading]'"
+        ) from error
+
+
+def load(path: str | os.PathLike[str]) -> Problem | Assignment:
+    """Read what is in a directory: a problem package, or a Python assignment (it has an ``assignment.toml``).
+
+    Raises:
+        PackageError: It is not as its format says.
+        UnsupportedError: PyYAML is not installed.
+    """
+    if Path(path, "assignment.toml").exists():
+        return Assignment.load(path)
+    return load_problem(Path(path))
+
+
+def load_problem(path: Path) -> Problem:
+    """Read a problem package.
+
+    Raises:
+        PackageError: It is not as the format says.
+        UnsupportedError: PyYAML is not installed.
+    """
+    load = _yaml_loader()
+    path = path.absolute()
+    if not path.is_dir():
+        raise PackageError(path, None, "no directory")
+    config: Section = load(path / "problem.yaml")
+    version = config.choice("problem_format_version", "legacy", (*LEGACY, *DRAFT))
+    draft = version in DRAFT
+    kinds = _kinds(config, draft=draft)
+    settings = _settings(config, path, draft=draft)
+    validators = _validators(path, config, draft=draft, kinds=kinds)
+    reading = Reading(
+        load=load,
+        draft=draft,
+        scoring="scoring" in kinds,
+        custom=bool(validators),
+        flags=() if draft else config.words("validator_flags"),
+    )
+    config.done()
+    return Problem(
+        path=path,
+        version=version,
+        scoring=reading.scoring,
+        interactive="interactive" in kinds,
+        root=read_data(path / "data", reading),
+        validators=validators,
+        examples=read_examples(path / "submissions", load, draft=draft, scoring=reading.scoring),
+        include=path / "include" if (path / "include").is_dir() else None,
+        **settings,
+    )
+
+
+def _settings(config: Section, path: Path, *, draft: bool) -> dict[str, Any]:
+    """Return what ``problem.yaml`` says beside how outputs are judged."""
+    for key in _DESCRIBING:
+        config.take(key)
+    found: dict[str, Any] = {
+        "name": _name(config, path),
+        "languages": _languages(config),
+        "limits": _explicit(path, _limits(config.section("limits"), draft=draft)),
+    }
+    if draft:
+        return found | {
+            "writes": config.truth("allow_file_writing", default=False),
+            "constants": _constants(config),
+        }
+    grading = config.section("grading")
+    found["minimize"] = grading.choice("objective", "max", ("min", "max")) == "min"
+    grading.truth("show_test_data_groups", default=False)
+    grading.done()
+    return found
+
+
+def _kinds(config: Section, *, draft: bool) -> frozenset[str]:
+    kinds = frozenset(config.words("type")) or frozenset({"pass-fail"})
+    known = {"pass-fail", "scoring", "interactive"} if draft else {"pass-fail", "scoring"}
+    for kind in sorted(kinds - known):
+        later = kind in ("multi-pass", "submit-answer")
+        raise config.error("type", f"{kind} problems cannot be judged by this version" if later else f"no type {kind}")
+    if {"pass-fail", "scoring"} <= kinds:
+        raise config.error("type", "pass-fail and scoring exclude each other")
+    if draft:
+        return kinds
+    words = config.words("validation") or ("default",)
+    if words[0] not in ("default", "custom") or set(words[1:]) - {"score", "interactive"}:
+        raise config.error("validation", "must be default, or custom with score and interactive after it")
+    if words[0] == "default" and len(words) > 1:
+        raise config.error("validation", "the default validator neither scores nor talks")
+    if "score" in words and "scoring" not in kinds:
+        raise config.error("validation", "score is for problems of type scoring")
+    return kinds | set(words) & {"custom", "interactive"}
+
+
+def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> tuple[Path, ...]:
+    folder = path / ("output_validator" if draft else "output_validators")
+    if (path / "static_validator").exists():
+        raise PackageError(path / "static_validator", None, "static validators cannot be run by this version")
+    if draft:
+        found = (folder,) if folder.is_dir() and any(folder.iterdir()) else ()
+        if not found and "interactive" in kinds:
+            raise config.error("type", "an interactive problem needs a program in output_validator/")
+        return found
+    programs = tuple(sorted(each for each in folder.iterdir() if _visible(each))) if folder.is_dir() else ()
+    if "custom" not in kinds:
+        return ()
+    if not programs:
+        raise config.error("validation", "custom, and there is no program in output_validators/")
+    if len(programs) > 1:
+        raise PackageError(folder, None, f"{len(programs)} output validators; this version runs one")
+    return programs
+
+
+def _visible(path: Path) -> bool:
+    return not path.name.startswith((".", "_"))
+
+
+def _name(config: Section, path: Path) -> str:
+    value = config.take("name")
+    if isinstance(value, Section):
+        names = [value.text(each) for each in value.names]
+        return names[0] if names else path.name
+    return str(value) if value is not None else path.name
+
+
+def _languages(config: Section) -> tuple[str, ...]:
+    words = config.words("languages")
+    return () if words in ((), ("all",)) else words
+
+
+def _constants(config: Section) -> tuple[tuple[str, str], ...]:
+    section = config.section("constants")
+    found = tuple((name, section.text(name)) for name in section.names)
+    for name, _ in found:
+        if not name.isidentifier() or not name.isascii():
+            raise section.error(name, "a constant's name is a word of letters, digits and _")
+    return found
+
+
+def _limits(section: Section, *, draft: bool) -> ProblemLimits:
+    default = ProblemLimits()
+
+    def size(name: str, unit: int, value: int) -> int:
+        return int(section.number(name, value / unit, least=0, above=True) * unit)
+
+    def seconds(name: str, value: float | None) -> Any:
+        return section.number(name, value, least=0, above=True)
+
+    if draft:
+        inner = section.section("time_multipliers")
+        factors = (inner.number("ac_to_time_limit", 2.0, least=1), inner.number("time_limit_to_tle", 1.5, least=1))
+        inner.done()
+        section.take("validation_passes")
+    else:
+        factors = (section.number("time_multiplier", 5.0, least=1), section.number("time_safety_margin", 2.0, least=1))
+    limits = ProblemLimits(
+        time=seconds("time_limit", None),
+        ac_to_time_limit=factors[0],
+        time_limit_to_tle=factors[1],
+        resolution=seconds("time_resolution", 1.0) if draft else 1.0,
+        memory=size("memory", MiB, default.memory),
+        output=size("output", MiB, default.output),
+        code=size("code", KiB, default.code),
+        compile_time=seconds("compilation_time", default.compile_time),
+        compile_memory=size("compilation_memory", MiB, default.compile_memory),
+        validation_time=seconds("validation_time", default.validation_time),
+        validation_memory=size("validation_memory", MiB, default.validation_memory),
+        validation_output=size("validation_output", MiB, default.validation_output),
+    )
+    section.done()
+    return limits
+
+
+def _explicit(path: Path, limits: ProblemLimits) -> ProblemLimits:
+    """Take the time limit from ``.timelimit``, where contests keep it beside a legacy package."""
+    file = path / ".timelimit"
+    if limits.time is not None or not file.is_file():
+        return limits
+    try:
+        seconds = float(file.read_text())
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise PackageError(file, 1, "must hold one number of seconds above 0")
+    return attrs.evolve(limits, time=seconds)

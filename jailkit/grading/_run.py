@@ -1,0 +1,172 @@
+"""Running a submission on a test, and what the kernel's account of it means."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+import jailkit
+from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
+from jailkit.grading._box import bounded
+from jailkit.grading._build import Built
+from jailkit.grading._cores import Cores
+from jailkit.grading._model import Problem, Test, Verdict
+from jailkit.grading._validate import Checked
+
+__all__ = ["REASONS", "Allowance", "Run", "Runner", "verdict_of"]
+
+_CLOSE = 0.1
+"""A result is close to a limit when it is within this share of it."""
+_RERUNS = 2
+
+REASONS = {
+    ExitReason.MEMORY: Verdict.MLE,
+    ExitReason.OUTPUT: Verdict.OLE,
+    ExitReason.CPU_TIME: Verdict.TLE,
+    ExitReason.WALL_TIME: Verdict.TLE,
+    ExitReason.KILLED: Verdict.JE,
+    ExitReason.LOST: Verdict.JE,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Allowance:
+    """What a submission may use on each test.
+
+    Attributes:
+        soft: Seconds of processor time; more is TLE.
+        hard: Seconds of processor time at which it is ended.
+        memory: Bytes.
+        output: Bytes.
+    """
+
+    soft: float
+    hard: float
+    memory: int
+    output: int
+
+    @property
+    def wall(self) -> float:
+        """Seconds on the clock at which it is ended: far more, for a busy machine must not make a TLE."""
+        return 1.5 * self.hard + 2
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """The best of the runs of a test.
+
+    Attributes:
+        result: How it ended.
+        verdict: What that means, or None: it ended well, and its output has to be looked at.
+        runs: How often it was run.
+        checked: What the validator said meanwhile, of an interactive problem.
+        talk: What both said to each other.
+    """
+
+    result: Result[bytes]
+    verdict: Verdict | None
+    runs: int = 1
+    checked: Checked | None = None
+    talk: str = ""
+
+
+def verdict_of(result: Result[bytes], soft: float) -> Verdict | None:
+    """Return what the end of a program means; None where its output has to be looked at."""
+    found = REASONS.get(result.reason)
+    if found is not None:
+        return found
+    if result.usage.cpu > soft:
+        return Verdict.TLE
+    return None if result.ok else Verdict.RTE
+
+
+@attrs.frozen
+class Runner:
+    """Runs one submission, each test in a fresh jail.
+
+    Attributes:
+        built: The artefact.
+        allowance: What it may use.
+        cores: Where it may run.
+        writes: Whether it may write in its working directory.
+    """
+
+    built: Built
+    allowance: Allowance
+    cores: Cores
+    writes: bool = False
+
+    def limits(self, cpu: int) -> Limits:
+        """Return the limits of one run on a processor."""
+        allowance = self.allowance
+        return bounded(
+            memory=allowance.memory,
+            cpu_seconds=allowance.hard,
+            wall_seconds=allowance.wall,
+            output=allowance.output,
+            cpu=cpu,
+            address_space=self.built.address_space,
+        )
+
+    def repeat(self, once: Callable[[int], Run]) -> Run:
+        """Measure, and measure again, alone on the machine, what came close to a limit.
+
+        Other programs can only make a program look slower than it is, so the fastest of the runs counts.
+        """
+        with self.cores.one() as cpu:
+            best = once(cpu)
+        runs = 1
+        if self._close(best.result):
+            for _ in range(_RERUNS):
+                with self.cores.alone() as cpu:
+                    again = once(cpu)
+                runs += 1
+                best = min(best, again, key=_cost)
+        return attrs.evolve(best, runs=runs)
+
+    def _close(self, result: Result[bytes]) -> bool:
+        near_time = abs(result.usage.cpu - self.allowance.soft) <= _CLOSE * self.allowance.soft
+        peak = result.usage.memory_peak or 0
+        # Not asleep, and yet not done: something else had the processor.
+        starved = result.reason is ExitReason.WALL_TIME and result.usage.cpu > self.allowance.soft / 2
+        near_memory = result.reason is not ExitReason.MEMORY and peak >= (1 - _CLOSE) * self.allowance.memory
+        return near_time or near_memory or starved
+
+    def on(self, problem: Problem, test: Test, scratch: Path) -> Run:
+        """Run the submission on a test."""
+        data = test.input.read_bytes()
+        argv = [*self.built.argv, *test.args]
+        place, mounts = self.place(problem, test, scratch)
+        env = self.built.env
+
+        def once(cpu: int) -> Run:
+            result = jailkit.run(argv, mounts=mounts, cwd=place, env=env, limits=self.limits(cpu), input=data)
+            return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
+
+        return self.repeat(once)
+
+    def place(self, problem: Problem, test: Test, scratch: Path) -> tuple[str, list[Bind | Tmpfs | Symlink]]:
+        """Return the working directory of the submission, and what has to be mounted for it."""
+        source = self.built.path
+        if test.files is not None:
+            source = scratch / test.name.replace("/", "-")
+            if not source.exists():
+                shutil.copytree(self.built.path, source)
+                shutil.copytree(test.files, source, dirs_exist_ok=True)
+                _readable(source)
+        if not problem.writes:
+            return "/submission", [Bind(str(source), "/submission")]
+        links = [Symlink(f"/work/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
+        return "/work", [Bind(str(source), "/submission"), Tmpfs("/work"), *links]
+
+
+def _cost(run: Run) -> tuple[bool, float]:
+    return run.verdict not in (None, Verdict.AC, Verdict.WA), run.result.usage.cpu
+
+
+def _readable(path: Path) -> None:
+    for each in (path, *path.rglob("*")):
+        each.chmod(0o755 if each.is_dir() or each.stat().st_mode & 0o100 else 0o644)
