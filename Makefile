@@ -23,7 +23,7 @@ NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c')
 PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
 
 .PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
-.PHONY: apt apt-lint apt-bench apt-fuzz apt-net apt-vm need need-net need-lint need-bench need-fuzz need-vm
+.PHONY: apt apt-test apt-lint apt-bench apt-fuzz apt-net apt-vm need need-test need-net need-lint need-bench need-fuzz need-vm
 
 help:
 	@cat <<-'END'
@@ -38,13 +38,14 @@ help:
 	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
 	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
 	make test-vm-core  the part of that which .ci/run has time for
-	make apt        install what a machine needs (Debian; also apt-lint, apt-bench, apt-fuzz, apt-net, apt-vm)
+	make apt        install what a machine needs (Debian; also apt-test, -lint, -bench, -fuzz, -net, -vm)
 	make clean      remove what the targets above made
 	END
 
 # --- what a machine needs ---------------------------------------------------------------------------------------
 
 APT := gcc libc6-dev python3-dev python3-venv uidmap libseccomp2
+APT_TEST := libpython3-testsuite
 APT_LINT := clang-format
 APT_BENCH := bubblewrap crun
 APT_FUZZ := clang llvm libclang-rt-dev
@@ -67,6 +68,8 @@ endef
 
 apt:
 	@$(call apt-install,$(APT))
+apt-test:
+	@$(call apt-install,$(APT_TEST))
 apt-lint:
 	@$(call apt-install,$(APT_LINT))
 apt-bench:
@@ -91,9 +94,12 @@ need:
 	END
 	}
 	have 2>/dev/null || $(MAKE) --no-print-directory apt
+# Skips without JAILKIT_MUST_WORK=1, so nobody needs root for these two.
+need-test: need
+	@$(PYTHON) -c 'import test.test_grammar' 2>/dev/null || [ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory apt-test
 need-net: need
 	@for name in pasta ip curl; do
-	    command -v $$name >/dev/null || { $(MAKE) --no-print-directory apt-net; break; }
+	    command -v $$name >/dev/null || { [ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory apt-net; break; }
 	done
 need-lint: need
 	@command -v clang-format >/dev/null || $(MAKE) --no-print-directory apt-lint
@@ -153,7 +159,7 @@ define installed-suite
 	export JAILKIT_SOURCE="$$work/source"
 endef
 
-test: $(VENV)/.stamp-build | need-net
+test: $(VENV)/.stamp-build | need-test need-net
 	@$(installed-suite)
 	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
 	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)

@@ -23,11 +23,12 @@ import accounts
 import floor
 import library
 import peers
+import python_calls
 import report
 import stress
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "python")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -192,6 +193,19 @@ class Bench:
             return
         self.found["accounts"] = found
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
+    def python(self) -> None:
+        """A Python call in a fresh process, against the start of an interpreter."""
+        try:
+            cases = python_calls.cases(self.library(), self.stack)
+        except CaseError as error:
+            self.targets += python_calls.targets({}, {python_calls.START: str(error)})
+            return
+        samples = interleave(cases, self.options.rounds, self.rng, self.missing)
+        rows = case_rows(cases, samples, python_calls.START)
+        print("\n" + table(("case", "median µs", "p95 µs", "/ start"), rows))
+        self.targets += python_calls.targets(samples, self.missing)
+        self.found["python"] = {key: summary(values) for key, values in samples.items()}
 
     def document(self) -> dict[str, object]:
         """Returns everything, for the JSON file."""

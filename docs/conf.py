@@ -22,7 +22,8 @@ html_title = f"jailkit {release}"
 
 # What `:skipif:` of an example may ask: whether this caller can lend a jail the rights of a directory's owner. Not so
 # for root on a file system without idmapped mounts, such as the overlay that is the root of a container. And whether
-# control groups can be made, which somebody has to delegate to an ordinary user.
+# control groups can be made, which somebody has to delegate to an ordinary user; and whether Landlock is new enough for
+# the tier that stands on it.
 doctest_global_setup = """
 import jailkit
 try:
@@ -30,6 +31,11 @@ try:
     idmapped = True
 except jailkit.UnsupportedError:
     idmapped = False
+try:
+    jailkit.Jail(tier="landlock").plan
+    landlock6 = True
+except jailkit.UnsupportedError:
+    landlock6 = False
 cgroups = any(item.name == "limit: memory" and item.state == "enforced" for item in jailkit.Jail().isolation)
 """
 

@@ -10,7 +10,9 @@
     │   └── CommandNotExecutable (PermissionError)
     ├── ClosedError (ValueError)              the jail or the process handle is closed
     ├── WaitTimeout (TimeoutError)            a wait ended before the program did: .argv .timeout
-    └── ExitError                             only from Result.check(): .result
+    ├── ExitError                             only from Result.check(): .result
+    ├── RemoteError                           an exception in a call of Python: .type_name .message .traceback
+    └── CallFailed                            a call of Python ended without an answer: .reason .stdout .stderr
 
 Every error survives pickle and copy, so it can cross from a worker process to its parent.
 """
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "CallFailed",
     "ClosedError",
     "CommandNotExecutable",
     "CommandNotFound",
     "ExitError",
     "JailkitError",
     "LaunchError",
+    "RemoteError",
     "SpecError",
     "UnsupportedError",
     "WaitTimeout",
@@ -259,6 +263,50 @@ class ExitError(JailkitError):
 
     def _arguments(self) -> dict[str, Any]:
         return {"result": self.result}
+
+
+class RemoteError(JailkitError):
+    """Code of a Python session raised an exception, inside the jail. All of it is what the jail says: text, no more.
+
+    Attributes:
+        type_name: The name of the exception's class, with its module unless that is `builtins`; at most 200 characters.
+        message: What `str` made of it, at most 8 KiB.
+        traceback: Where it came from, as Python prints it, at most 32 KiB.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        head = f"{_clipped(_printable(self.type_name))}: {_printable(self.message)}"
+        tail = _last_lines(self.traceback)
+        return f"{head}; in the jail:\n{tail}" if tail else head
+
+
+class CallFailed(JailkitError):  # noqa: N818 - the name says what happened
+    """A call of a Python session ended without a valid answer: it was ended, or ended itself.
+
+    Attributes:
+        why: What happened, in words.
+        reason: Why it ended, an `ExitReason`.
+        stdout: What it wrote there, within the bound on its output.
+        stderr: The same.
+    """
+
+    def __init__(self, why: str, reason: Any, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        super().__init__(why, reason, stdout, stderr)
+        self.why = why
+        self.reason = reason
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        head = f"{_printable(self.why)} ({getattr(self.reason, 'name', self.reason)})"
+        tail = _last_lines(self.stderr)
+        return f"{head}; standard error ends:\n{tail}" if tail else head
 
 
 def _command(argv: Iterable[str | bytes]) -> str:

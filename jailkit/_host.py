@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import pwd
@@ -12,7 +13,7 @@ import shutil
 from jailkit import _native
 from jailkit._cgroups import find_cgroups
 from jailkit._uplink import find_uplink
-from jailkit.plan import Cgroups, Host, IdArea, SubIds, Uplink, filter_of, id_map, step
+from jailkit.plan import Cgroups, Host, IdArea, SubIds, Uplink, divided, filter_of, id_map, step
 from jailkit.spec import Bind, JailSpec
 
 __all__ = ["probe"]
@@ -27,6 +28,7 @@ _ETC = ("alternatives", "ld.so.cache")
 _PROBE_SECONDS = 10.0
 _ALL_IDS = 2**32 - 1
 _PR_GET_SECCOMP = 21  # <linux/prctl.h>
+_GET_ACTION_AVAIL, _RET_USER_NOTIF = 2, 0x7FC0_0000  # <linux/seccomp.h>
 _LANDLOCK_VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION, <linux/landlock.h>
 _CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP, _CAP_SYS_ADMIN, _CAP_MKNOD = 0, 6, 7, 8, 21, 27
 _RLIMIT_MSGQUEUE = 12  # which the resource module does not name
@@ -57,7 +59,7 @@ def _facts(
     idmapped: frozenset[str],
     hard_limits: tuple[tuple[str, int], ...],
     cgroups: tuple[Cgroups | None, str],
-    seccomp: bytes | None,
+    seccomp: tuple[bytes, bytes] | None,
     lent_id: int | None,
     uplink: Uplink | None,
 ) -> Host:
@@ -79,6 +81,7 @@ def _facts(
         cgroups=cgroups[0],
         no_cgroups=cgroups[1],
         seccomp=seccomp,
+        notifies=_has_listeners(),
         landlock=_landlock_abi(),
         lent_id=lent_id,
         bounds_capabilities=_capable(_CAP_SETPCAP),
@@ -87,13 +90,16 @@ def _facts(
 
 
 @functools.lru_cache(maxsize=64)
-def _seccomp(spec: JailSpec, lent: bool) -> bytes | None:
-    """Compile the filter that a spec asks for; None for no filter, and where none can be."""
+def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes, bytes] | None:
+    """Compile the two parts of the filter that a spec asks for; None for no filter, and where none can be."""
     wanted = filter_of(spec, lent=lent)
     if wanted is None or not _has_filters():
         return None
     try:
-        return _native.compile_filter(wanted)
+        if wanted.reported:
+            return _native.compile_filter(wanted), _native.compile_closing(wanted)
+        shared, own = divided(wanted)
+        return _native.compile_filter(shared), _native.compile_filter(own) if own.actions else b""
     except _native.LibraryMissingError:
         return None
 
@@ -102,6 +108,15 @@ def _seccomp(spec: JailSpec, lent: bool) -> bytes | None:
 def _has_filters() -> bool:
     try:
         return _native.system_call("prctl", _PR_GET_SECCOMP) >= 0
+    except OSError:
+        return False
+
+
+@functools.cache
+def _has_listeners() -> bool:
+    action = ctypes.c_uint32(_RET_USER_NOTIF)
+    try:
+        return _native.system_call("seccomp", _GET_ACTION_AVAIL, 0, ctypes.addressof(action)) == 0
     except OSError:
         return False
 

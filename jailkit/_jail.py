@@ -10,8 +10,9 @@ from typing import Any, final
 
 from jailkit._connected import Connected
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, program_for
+from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
+from jailkit._sessions import Sessions
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
 from jailkit.process import (
     DEVNULL,
@@ -26,7 +27,7 @@ from jailkit.process import (
     run_program,
     write_file,
 )
-from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
+from jailkit.spec import Allow, JailSpec, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["Jail", "adopt"]
 
@@ -52,7 +53,7 @@ def adopt(live: LiveJail) -> LiveJail:
 
 
 @final
-class Jail(Connected, Limited):
+class Jail(Connected, Limited, Sessions):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that
@@ -91,6 +92,7 @@ class Jail(Connected, Limited):
         cgroup: str | None = None,
         allow: Allow | Sequence[str] | None = None,
         tier: Tier | None = None,
+        report_denials: bool = False,
     ) -> None:
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
@@ -108,6 +110,7 @@ class Jail(Connected, Limited):
             cgroup=cgroup,
             allow=_allowed(allow),
             tier=tier,
+            report_denials=report_denials,
         )
         self._blueprint: Blueprint | None = None
         self._live: LiveJail | None = None
@@ -156,6 +159,11 @@ class Jail(Connected, Limited):
         """Whether the jail has been closed, or belongs to the process that this one was forked from."""
         return self._live is not None and (self._live.closed or self._owner != os.getpid())
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is live and its PID 1 is there: a jail that nobody closed may have been killed all the same."""
+        return self._live is not None and not self.closed and self._live.alive
+
     # --- its life -----------------------------------------------------------------------------------------------
 
     def start(self) -> Jail:
@@ -183,6 +191,7 @@ class Jail(Connected, Limited):
     def close(self) -> None:
         """Kill everything in the jail and wait until it is gone. Closing twice is fine."""
         if self._live is not None and self._owner == os.getpid():
+            self._end_sessions()
             self._live.end()
 
     def __enter__(self) -> Jail:
@@ -224,8 +233,9 @@ class Jail(Connected, Limited):
         stdout: Stream = PIPE,
         stderr: Stream = PIPE,
         detach: bool = False,
+        pty: Pty = False,
     ) -> Result[Any]:
-        """Run a program in the jail and wait for its end, as `subprocess.run` does.
+        r"""Run a program in the jail and wait for its end, as `subprocess.run` does.
 
         Args:
             argv: The program and its arguments. Without a slash it is looked for in the jail's PATH.
@@ -243,6 +253,9 @@ class Jail(Connected, Limited):
             stderr: The same, or STDOUT.
             detach: Let processes that the program leaves behind live until the jail closes. By default they are
                 killed when the program ends.
+            pty: Give it a terminal of the jail's own, instead of three pipes: True (24 rows of 80 columns), rows and
+                columns, or a `Terminal`. What it writes there is the result's `stdout`, with ``\r\n`` as terminals
+                have it; `input` is typed, with ^D at its end. A terminal of the caller's is never handed in.
 
         Raises:
             SpecError: An argument is wrong.
@@ -253,14 +266,23 @@ class Jail(Connected, Limited):
             ExitError: It failed, and `check` was given.
             ClosedError: The jail is not started, or closed, or its PID 1 was killed.
         """
-        program = program_for(
-            self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach
+        once = once_for(
+            self._made,
+            self._started(),
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            user=user,
+            env=env,
+            cwd=cwd,
+            limits=limits,
+            timeout=timeout,
+            detach=detach,
         )
-        data = input.encode() if isinstance(input, str) else input
-        streams = (PIPE if data is not None else stdin, stdout, stderr)
-        live = self._started()
         try:
-            result = run_program(live, program, streams, data=data, text=text, isolation=self._made.plan.isolation)
+            result = run_program(once)
         except StartFailed as failed:
             raise explained(self._made, failed) from failed.__cause__
         return result.check() if check else result
@@ -279,11 +301,13 @@ class Jail(Connected, Limited):
         stdout: Stream = PIPE,
         stderr: Stream = PIPE,
         detach: bool = False,
+        pty: Pty = False,
     ) -> Process:
-        """Start a program in the jail and return while it runs, as `subprocess.Popen` does.
+        r"""Start a program in the jail and return while it runs, as `subprocess.Popen` does.
 
         The arguments are those of `run`. `Limits.output` bounds what `Process.communicate` reads; whoever reads the
-        pipes himself bounds it himself.
+        pipes himself bounds it himself. With `pty`, `Process.stdin` and `Process.stdout` are the two directions of the
+        terminal: a ``b"\x03"`` is Ctrl-C, a ``b"\x04"`` at the beginning of a line is the end of file.
 
         Raises:
             JailkitError: Each of the errors of `run` but `ExitError`.
@@ -291,7 +315,9 @@ class Jail(Connected, Limited):
         program = program_for(
             self._made, argv, env=env, cwd=cwd, user=user, limits=limits, timeout=timeout, detach=detach, watched=True
         )
-        return open_program(self._started(), program, (stdin, stdout, stderr), text=text, isolation=self.isolation)
+        streams = (stdin, stdout, stderr)
+        program, terminal = with_terminal(self._made, program, pty, user, streams)
+        return open_program(self._started(), program, streams, text=text, isolation=self.isolation, terminal=terminal)
 
     # --- files --------------------------------------------------------------------------------------------------
 

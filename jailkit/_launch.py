@@ -9,14 +9,48 @@ from typing import Any
 import attrs
 
 from jailkit import _native
-from jailkit._errors import LaunchError, UnsupportedError
+from jailkit._errors import LaunchError, SpecError, UnsupportedError
 from jailkit._host import probe
 from jailkit._network import Annex
-from jailkit.plan import Host, Plan, Program, Setting, compile_plan, describe, hint, modify, prepare
-from jailkit.process import GroupError, LiveJail, PrivateDirectory, PrivateError, StartFailed, group_failure, new_name
-from jailkit.spec import Command, JailSpec, Limits, User
+from jailkit.plan import (
+    Host,
+    Plan,
+    Program,
+    Setting,
+    compile_plan,
+    describe,
+    hint,
+    modify,
+    on_terminal,
+    prepare,
+    prepare_terminal,
+)
+from jailkit.process import (
+    DEVNULL,
+    PIPE,
+    GroupError,
+    LiveJail,
+    Once,
+    PrivateDirectory,
+    PrivateError,
+    StartFailed,
+    Stream,
+    group_failure,
+    new_name,
+)
+from jailkit.spec import Command, JailSpec, Limits, Pty, Terminal, User, terminal_of
 
-__all__ = ["Blueprint", "blueprint", "explained", "launch", "make_spec", "modified", "program_for"]
+__all__ = [
+    "Blueprint",
+    "blueprint",
+    "explained",
+    "launch",
+    "make_spec",
+    "modified",
+    "once_for",
+    "program_for",
+    "with_terminal",
+]
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -130,6 +164,51 @@ def _program(
 
 
 _same_program = functools.lru_cache(maxsize=256, typed=True)(_program)
+
+
+def with_terminal(
+    made: Blueprint, program: Program, pty: Pty, user: int | User | None, streams: tuple[Any, Any, Any]
+) -> tuple[Program, tuple[Program, Terminal] | None]:
+    """Return the program as it is on a terminal of its own, how that is opened and its size; or as it was, and None.
+
+    Raises:
+        SpecError: `pty` makes no sense, or streams were given beside it.
+        UnsupportedError: The jail has no terminals.
+    """
+    size = terminal_of(pty)
+    if size is None:
+        return program, None
+    for name, stream, usual in zip(("stdin", "stdout", "stderr"), streams, (DEVNULL, PIPE, PIPE), strict=True):
+        if stream not in (None, PIPE, usual):
+            raise SpecError(name, stream, "nothing beside pty: all three streams are the terminal")
+    owner = Command(["x"], user=user).user
+    return on_terminal(program), (prepare_terminal(owner, made.spec, made.plan, made.host), size)
+
+
+def once_for(
+    made: Blueprint,
+    live: LiveJail,
+    argv: Sequence[Any],
+    *,
+    input: bytes | str | None,  # noqa: A002 - as in subprocess
+    streams: tuple[Stream, Stream, Stream],
+    text: bool,
+    pty: Pty,
+    user: int | User | None = None,
+    **words: Any,
+) -> Once:
+    """Decide a program that runs to its end in one go; `words` are those of `program_for`.
+
+    Raises:
+        SpecError: A word of it is wrong.
+        UnsupportedError: The jail has no such user and no terminals, or this host cannot give one of the limits.
+    """
+    data = input.encode() if isinstance(input, str) else input
+    if data is not None:
+        streams = (PIPE, *streams[1:])
+    program = program_for(made, argv, user=user, **words)
+    program, terminal = with_terminal(made, program, pty, user, streams)
+    return Once(live, program, streams, data=data, text=text, isolation=made.plan.isolation, terminal=terminal)
 
 
 def launch(made: Blueprint) -> LiveJail:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jailkit._jail import Jail, adopt
-from jailkit._launch import blueprint, explained, launch, program_for
+from jailkit._launch import blueprint, explained, launch, once_for
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
-from jailkit.spec import Allow, Level, Limits, Mount, Net, SeccompPolicy, Tier, User, Writable
+from jailkit.spec import Allow, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
 __all__ = ["run"]
 
@@ -34,6 +34,7 @@ def run(
     cgroup: str | None = None,
     allow: Allow | Sequence[str] | None = None,
     tier: Tier | None = None,
+    report_denials: bool = False,
     input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     timeout: float | None = None,
     text: bool = False,
@@ -41,6 +42,7 @@ def run(
     stdin: Stream = None,
     stdout: Stream = PIPE,
     stderr: Stream = PIPE,
+    pty: Pty = False,
 ) -> Result[Any]:
     r"""Build a jail, run one program in it, destroy the jail; return how it ended.
 
@@ -68,14 +70,23 @@ def run(
         cgroup=cgroup,
         allow=allow,
         tier=tier,
+        report_denials=report_denials,
     )
-    data = input.encode() if isinstance(input, str) else input
-    streams = (PIPE if data is not None else stdin, stdout, stderr)
     made = blueprint(jail.spec)
-    program = program_for(made, argv, timeout=timeout, alone=True)
     live = adopt(launch(made))
     try:
-        result = run_program(live, program, streams, data=data, text=text, isolation=made.plan.isolation)
+        once = once_for(
+            made,
+            live,
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            timeout=timeout,
+            alone=pty is False,
+        )
+        result = run_program(once)
     except StartFailed as failed:
         raise explained(made, failed) from failed.__cause__
     finally:

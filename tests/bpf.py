@@ -8,7 +8,14 @@ from collections.abc import Sequence
 __all__ = ["ARCHITECTURES", "verdict"]
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_WORDS = {0x7FFF0000: "allow", 0x7FFC0000: "log", 0x80000000: "kill", 0x00050001: "EPERM", 0x00050026: "ENOSYS"}
+_WORDS = {
+    0x7FFF0000: "allow",
+    0x7FFC0000: "log",
+    0x7FC00000: "tell",
+    0x80000000: "kill",
+    0x00050001: "EPERM",
+    0x00050026: "ENOSYS",
+}
 
 
 def verdict(code: bytes, number: int, arguments: Sequence[int] = (), machine: str = "x86_64") -> str:

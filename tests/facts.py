@@ -176,6 +176,24 @@ def _java() -> bool:
     return os.access("/usr/bin/javac", os.X_OK)
 
 
+def _cpython_tests() -> bool:
+    """The tests of CPython itself are installed (make apt-test; Debian: libpython3-testsuite)."""
+    find = "import importlib.util as u, sys; sys.exit(u.find_spec('test.test_grammar') is None)"
+    return subprocess.run([PYTHON, "-I", "-c", find], check=False).returncode == 0
+
+
+def _blkio() -> bool:
+    """Control groups can be made that bound I/O (controller io, or the tree blkio)."""
+    found = find_cgroups(None)[0]
+    return found is not None and "io" in found.controllers
+
+
+def _loop() -> bool:
+    """A file can be a disk, with a file system on it (loop devices, losetup, mke2fs)."""
+    programs = shutil.which("losetup") and shutil.which("mke2fs")
+    return bool(programs) and subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode == 0
+
+
 def _network() -> bool:
     """The kernel has veth and nftables, and pasta, ip(8), curl and pyroute2 are installed (make apt-net)."""
     if not all(map(shutil.which, ("pasta", "ip", "curl"))) or not importlib.util.find_spec("pyroute2"):
@@ -201,7 +219,8 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "cgroups": _cgroups, "no-cgroups": _no_cgroups, "cgroups-v2": _cgroups_v2,
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
-    "systemd": _systemd, "uplink": _uplink, "network": _network,
+    "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
+    "network": _network,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})

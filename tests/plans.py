@@ -30,7 +30,7 @@ SUB_IDS = SubIds(
     newuidmap="/usr/bin/newuidmap",
     newgidmap="/usr/bin/newgidmap",
 )
-FILTER = bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F))
+FILTER = (bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F)),) * 2
 """A filter of one instruction: allow."""
 CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "io", "memory", "pids"})
 CGROUPS_V2 = Cgroups(

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import IO
 
-from jailkit import PIPE, CommandNotExecutable, CommandNotFound, ExitReason, Jail, JailkitError, Process, Result, doctor
+import attrs
+
+from jailkit import (
+    PIPE,
+    UNLIMITED,
+    CommandNotExecutable,
+    CommandNotFound,
+    ExitReason,
+    Jail,
+    JailkitError,
+    Limits,
+    Process,
+    Result,
+    doctor,
+)
 from jailkit._cli import output
 from jailkit._cli.options import EXIT_JAIL_FAILED, parse
 from jailkit._cli.signals import Forwarder, Interrupted
+from jailkit._cli.terminal import Window, size
 from jailkit._doctor import apparmor_profile
 
 __all__ = ["exit_code", "failure_code", "main"]
@@ -110,6 +126,8 @@ def _finished(result: Result[bytes]) -> int:
 def _ended(options: argparse.Namespace) -> Result[bytes]:
     """Run the program to its end and take the jail away."""
     collected = "output" in options.spec.limits.named()
+    if options.tty:
+        return _ended_on_terminal(options, unbounded=not collected)
     # Otherwise the streams are the caller's own, terminal and all: nothing is copied, and nothing is delayed.
     stdout, stderr = (PIPE, PIPE) if collected else (output.STDOUT, output.STDERR)
     with (
@@ -119,6 +137,26 @@ def _ended(options: argparse.Namespace) -> Result[bytes]:
     ):
         forwarder.aim(program)
         result = _watch(program, collected=collected)
+        forwarder.finish()
+    return result
+
+
+def _ended_on_terminal(options: argparse.Namespace, *, unbounded: bool) -> Result[bytes]:
+    """Do the same with a terminal for the program, to which the caller's is a window."""
+    spec = options.spec
+    if unbounded:  # who works in a jail for a day is not to be ended by the default of a level
+        spec = attrs.evolve(spec, limits=Limits(output=UNLIMITED).over(spec.limits))
+    kind = os.environ.get("TERM")
+    env = {"TERM": kind} if kind and "TERM" not in dict(spec.env) else None
+    with (
+        Forwarder() as forwarder,
+        Jail.from_spec(spec) as jail,
+        jail.popen(options.argv, pty=size(), env=env) as program,
+    ):
+        forwarder.aim(program)
+        with Window(program) as window:
+            window.show()
+        result = program.result()
         forwarder.finish()
     return result
 

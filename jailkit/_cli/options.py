@@ -49,6 +49,7 @@ OPTIONS = {
     "allow": "--allow",
     "allow.mount": "--allow",
     "tier": "--tier",
+    "report_denials": "--report-denials",
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
@@ -155,6 +156,7 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="open one thing of the sandbox: " + ", ".join(Allow.names()),
     )
+    add("--report-denials", action="store_true", help="say at the end which system calls were refused, and what allows")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +191,12 @@ def _parser() -> _Parser:
         for add in (_add_files, _add_identity, _add_isolation, _add_limits):
             add(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="PROGRAM", help=argparse.SUPPRESS)
+    commands.choices["run"].add_argument(
+        "-t",
+        "--tty",
+        action="store_true",
+        help="give the program a terminal of the jail's own, to which the caller's is a window",
+    )
     commands.choices["run"].add_argument(
         "--report",
         metavar="FILE",
@@ -272,6 +280,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         cgroup=options.cgroup,
         allow=options.allow,
         tier=options.tier,
+        report_denials=options.report_denials,
     )
 
 

@@ -85,6 +85,7 @@ def result_report(result: Result[bytes], exit_code: int) -> dict[str, Any]:
         "truncated": result.truncated,
         "usage": {**attrs.asdict(result.usage), "cpu": result.usage.cpu},
         "isolation": [attrs.asdict(protection) for protection in result.isolation],
+        "denials": [attrs.asdict(denial) for denial in result.denials],
         "error": None,
     }
 
@@ -103,6 +104,8 @@ _OWN_ENDS = frozenset({ExitReason.EXITED, ExitReason.SIGNALED, ExitReason.KILLED
 
 
 def explain_end(result: Result[bytes]) -> None:
-    """Say why a program is gone, where its exit code does not."""
+    """Say why a program is gone, where its exit code does not; and what it was refused, where that was asked for."""
+    for denial in result.denials:
+        say(str(denial))
     if result.reason not in _OWN_ENDS:
         say(f"the program was ended: {result.reason.value}, after {result.usage.wall:.3f} s")

@@ -99,6 +99,7 @@ def _checked(result: int) -> int:
 
 
 def _report(raw: Any) -> Report:
+    used, init = raw.used, raw.init
     return Report(
         ReportKind(raw.kind),
         raw.phase,
@@ -106,18 +107,18 @@ def _report(raw: Any) -> Report:
         raw.error,
         raw.pid,
         raw.status,
-        raw.user_us,
-        raw.system_us,
-        raw.max_rss_kib,
-        raw.minor_faults,
-        raw.major_faults,
-        raw.blocks_in,
-        raw.blocks_out,
-        raw.switches,
-        raw.preemptions,
+        used.user_s * 1_000_000 + used.user_us,
+        used.system_s * 1_000_000 + used.system_us,
+        used.max_rss_kib,
+        used.minor_faults,
+        used.major_faults,
+        used.blocks_in,
+        used.blocks_out,
+        used.switches,
+        used.preemptions,
         raw.scratch_bytes,
         raw.scratch_names,
-        raw.init_us,
+        (init.user_s + init.system_s) * 1_000_000 + init.user_us + init.system_us,
     )
 
 
@@ -266,6 +267,11 @@ class Run:
         return bool(_checked(lib.jk_take_file(self._raw, _milliseconds(timeout))))
 
     @property
+    def channel(self) -> int:
+        """The socket on which PID 1 tells of the program, or -1."""
+        return int(self._raw.channel)
+
+    @property
     def file(self) -> int:
         """The descriptor of the file that the request asked for, which closes with this; or -1."""
         return int(self._raw.file)
@@ -273,6 +279,12 @@ class Run:
     def stream(self, number: int) -> int:
         """Our end of the pipe of stream 0, 1 or 2; -1 for none."""
         return int(self._raw.stream[number].fd)
+
+    def open_streams(self) -> tuple[int, int, int]:
+        """Our ends of the pipes that `talk` still has something to do with; -1 for the others."""
+        first, second, third = self._raw.stream
+        feeding = first.fd if first.buffer != ffi.NULL and not first.ended else _NO_FD
+        return int(feeding), _NO_FD if second.ended else int(second.fd), _NO_FD if third.ended else int(third.fd)
 
     def lend(self, number: int, fd: int) -> None:
         """Set our end of a stream, or, with -1, forget it without closing it."""

@@ -73,7 +73,7 @@ _TEMPLATES = {
     "landlock_ruleset": "landlock_create_ruleset text size",
     "landlock_rule": "LANDLOCK_RULE at slot value flags",
     "landlock_restrict": "landlock_restrict_self at",
-    "filter": "FILTER text size",
+    "filter": "FILTER text size flags value",
 }
 # Steps that make the descriptor which `slot` names; the others use it.
 _MAKES = frozenset(

@@ -13,10 +13,10 @@ import functools
 import os
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["FilterLike", "LibraryMissingError", "compile_filter"]
+__all__ = ["FilterLike", "LibraryMissingError", "call_numbers", "compile_closing", "compile_filter"]
 
 _LIBRARY = "libseccomp.so.2"  # 2.5 makes trees; Debian 11 and Ubuntu 20.04 have it
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # AUDIT_ARCH_*, <linux/audit.h>
@@ -29,13 +29,15 @@ _NEWER = (
 ).split()
 _NUMBERS = {name: 451 + n for n, name in enumerate(_NEWER)}
 
-_ALLOW, _LOG, _KILL, _ERRNO = 0x7FFF_0000, 0x7FFC_0000, 0x8000_0000, 0x0005_0000  # SECCOMP_RET_*
+_ALLOW, _LOG, _NOTIFY = 0x7FFF_0000, 0x7FFC_0000, 0x7FC0_0000  # SECCOMP_RET_*
+_KILL, _ERRNO = 0x8000_0000, 0x0005_0000
 _ACTIONS = {
     "allow": _ALLOW,
     "log": _LOG,
     "kill": _KILL,
     "EPERM": _ERRNO | errno.EPERM,
     "ENOSYS": _ERRNO | errno.ENOSYS,
+    "watch": _NOTIFY,
 }
 _ACT_BADARCH, _CTL_OPTIMIZE = 2, 8  # enum scmp_filter_attr
 _EQUAL, _MASKED_EQUAL = 4, 7  # enum scmp_compare
@@ -83,6 +85,10 @@ class FilterLike(Protocol):
     def actions(self) -> Sequence[tuple[str, str]]: ...
     @property
     def conditions(self) -> Sequence[ConditionLike]: ...
+    @property
+    def otherwise(self) -> str: ...
+    @property
+    def reported(self) -> bool: ...
 
 
 @functools.cache
@@ -182,14 +188,14 @@ def _tree(leaves: _Leaves, ends: dict[str, int], after: int) -> _Code:
     return [(_JUMP_GE, 0, 1, leaves[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
-def _leaves(actions: dict[int, str]) -> _Leaves:
-    """Join neighbours. A number that is no call of the table gets ENOSYS, as from a kernel that lacks it.
+def _leaves(actions: dict[int, str], otherwise: str) -> _Leaves:
+    """Join neighbours. A number that is no call of the table gets, as a rule, ENOSYS, as from a kernel that lacks it.
 
     A call that came later can be a way around what is refused; libc expects ENOSYS then, and uses the older call.
     """
     found: list[tuple[int, str]] = []
-    for number in range(max(actions) + 2):  # the last leaf has no end
-        action = actions.get(number, "ENOSYS")
+    for number in range(max(actions, default=0) + 2):  # the last leaf has no end
+        action = actions.get(number, otherwise)
         if not found or found[-1][1] != action:
             found.append((number, action))
     return found
@@ -215,9 +221,12 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
     for condition in wanted.conditions:
         checks[condition.action].rule(condition.call, _ACTIONS[condition.action], condition.tests)
         kind[condition.call] = f"check {condition.action}"
-    numbers = {checks["allow"].number(name): kind.get(name, action) for name, action in wanted.actions}
-    leaves = _leaves({number: action for number, action in numbers.items() if number is not None})
-    unless, only = checks["EPERM"].export(), checks["allow"].export()
+    actions = {**dict(wanted.actions), **dict.fromkeys(_lent(wanted), "allow")}  # compile_closing() takes them back
+    numbers = {checks["allow"].number(name): kind.get(name, action) for name, action in actions.items()}
+    leaves = _leaves({number: action for number, action in numbers.items() if number is not None}, wanted.otherwise)
+    unless, only = (
+        checks[action].export() if f"check {action}" in kind.values() else b"" for action in ("EPERM", "allow")
+    )
     tree = _tree(leaves, {"check EPERM": 0, "check allow": len(unless) // _INSTRUCTION.size}, 0)
     # A number of another architecture means another call. It ends the process: nothing else says what happened.
     head = [
@@ -226,4 +235,52 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    return b"".join(_INSTRUCTION.pack(*one) for one in (*head, *tree)) + unless + only
+    code = b"".join(_INSTRUCTION.pack(*one) for one in (*head, *tree)) + unless + only
+    return _reporting(code) if wanted.reported else code
+
+
+_TO_REPORT = ("sendmsg", "seccomp")
+"""Calls by which a program hands its listener over and loads what closes them."""
+
+
+def _reporting(code: bytes) -> bytes:
+    """Put the listener in the place of EPERM. libseccomp takes no such default, for fear of a listener's own calls."""
+    refusal = _INSTRUCTION.pack(_RETURN, 0, 0, _ACTIONS["EPERM"])
+    notice = _INSTRUCTION.pack(_RETURN, 0, 0, _NOTIFY)
+    size = _INSTRUCTION.size
+    parts = [code[at : at + size] for at in range(0, len(code), size)]
+    return b"".join(notice if part == refusal else part for part in parts)
+
+
+def _lent(wanted: FilterLike) -> dict[str, str]:
+    """Return the calls that are open only until the program has begun, and what is done about them then."""
+    needed = _TO_REPORT if wanted.reported else ()
+    return {name: said for name, said in wanted.actions if name in needed and said not in ("allow", "log")}
+
+
+def compile_closing(wanted: FilterLike) -> bytes:
+    """Compile what is loaded after a filter with a listener: it refuses the calls that only handing that over needs.
+
+    Empty where the filter allows them anyway. What it refuses, nobody is told of.
+    """
+    lent = _lent(wanted)
+    numbers = call_numbers(lent)
+    code: _Code = [(_LOAD, 0, 0, _NUMBER)]  # the first filter ends whoever speaks for another architecture
+    for name, action in lent.items():
+        code += [(_JUMP_EQ, 0, 1, numbers[name]), (_RETURN, 0, 0, _ACTIONS[action])]
+    code.append((_RETURN, 0, 0, _ALLOW))
+    return b"".join(_INSTRUCTION.pack(*one) for one in code) if lent else b""
+
+
+def call_numbers(names: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of calls on this machine, of those that it has.
+
+    Raises:
+        LibraryMissingError: There is no libseccomp here.
+    """
+    machine = platform.machine()
+    found = {
+        name: _library().seccomp_syscall_resolve_name_arch(_ARCHITECTURES[machine], name.encode()) for name in names
+    }
+    found = {name: number if number >= 0 else _NUMBERS.get(name, -1) for name, number in found.items()}
+    return {name: number for name, number in found.items() if number >= 0}

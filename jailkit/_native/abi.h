@@ -6,13 +6,12 @@
  */
 
 enum jk_limit {
-    JK_ABI = 2,        /* both sides must agree; raised with every change of this file */
+    JK_ABI = 3,        /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
-    JK_SPARE_FD = 5,   /* something of no use is here and at 6: places kept for later */
-    JK_JOIN_FD = 7,    /* from here on: what the jail joins its control groups by ... */
+    JK_JOIN_FD = 5,    /* from here on: what the jail joins its control groups by ... */
     JK_JOINS = 8,      /* ... at most so many descriptors, for a jail or for one program */
     JK_GROUPS = 32,    /* supplementary groups of one program */
     JK_RLIMITS = 16,   /* resource limits of one program */
@@ -47,9 +46,10 @@ enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_FILE,    /* root, path, mode, bytes, size: a new file */
              JK_OP_WRITE,   /* root, path, bytes, size: write to a file that exists */
              JK_OP_FIND,    /* root, path, open flags: open what is there, resolved inside the root, into `slot` */
-             JK_OP_CHECK_DEVICE,  /* descriptor, number: it must be this character device */
-             JK_OP_CAP_BOUND,     /* mask: drop every other capability from the bounding set */
-             JK_OP_FILTER,        /* bytes, size: the seccomp filter that each program loads before its exec */
+             JK_OP_CHECK_DEVICE, /* descriptor, number: it must be this character device */
+             JK_OP_CAP_BOUND,    /* mask: drop every other capability from the bounding set */
+             JK_OP_FILTER, /* bytes, size, flags of seccomp(2), whether PID 1 loads it and all inherit it: a filter of
+                            * system calls; else each program loads it before its exec */
              JK_OP_LANDLOCK_RULE, /* ruleset, file, rights where it is a directory, rights where it is not */
              JK_OP_PREPARE /* a procfs to find programs in, what the jail writes to, 0: get ready for the first program.
                             * Without namespaces: a Landlock ruleset for each program, what the jail writes to, 1 */
@@ -87,19 +87,22 @@ enum jk_report_kind {
     JK_REPORT_READY,    /* on the control socket: every step is done */
     JK_REPORT_FAILED,   /* a step failed: phase, step, error; nothing runs */
     JK_REPORT_STARTED,  /* on the channel of one program: it was forked; its pidfd beside the message */
-    JK_REPORT_OPENED,   /* on the channel: what JK_RUN_OPEN asked for is beside the message */
+    JK_REPORT_OPENED,   /* on the channel: beside it is what JK_RUN_OPEN asked for, or the listener of a filter */
     JK_REPORT_EXITED    /* on the channel of one program: it ended; status and what it used */
 };
 
-/* `pid` is in the host's numbers in BORN, in the jail's in STARTED; `status` is as wait4 gives it; blocks are of 512
- * bytes; switches are voluntary, preemptions involuntary context switches. */
+/* struct rusage as the kernel fills it, see getrusage(2); blocks are of 512 bytes. */
+struct jk_usage {
+    int64_t user_s, user_us, system_s, system_us, max_rss_kib, unused[3], minor_faults, major_faults, swaps;
+    int64_t blocks_in, blocks_out, unused_too[3], switches, preemptions;
+};
+
+/* `pid` is in the host's numbers in BORN, in the jail's in STARTED; `status` is as wait4 gives it. */
 struct jk_report {
     uint32_t kind;
     int32_t phase, step, error, pid, status;
-    uint64_t user_us, system_us, max_rss_kib, minor_faults, major_faults;
-    uint64_t blocks_in, blocks_out, switches, preemptions;
+    struct jk_usage used, init;            /* of the program; of PID 1 itself so far */
     uint64_t scratch_bytes, scratch_names; /* what is free of all that the jail can write */
-    uint64_t init_us;                      /* processor time of PID 1 itself, so far */
 };
 
 enum jk_request_flag {
@@ -110,7 +113,8 @@ enum jk_request_flag {
     JK_RUN_NULL = 64,     /* times 1, 2, 4 for stdin, stdout, stderr: /dev/null, and no descriptor beside the request */
     JK_RUN_MERGE = 512,   /* stderr is the same as stdout, and no descriptor beside the request */
     JK_RUN_OPEN = 32,     /* open the only candidate with `open_flags` as the program's user instead of executing it */
-    JK_RUN_SETGROUPS = 16 /* set the supplementary groups; off where the id map forbids setgroups(2) */
+    JK_RUN_TERMINAL = 1024, /* stdin is a terminal: it becomes that of the program's session */
+    JK_RUN_SETGROUPS = 16   /* set the supplementary groups; off where the id map forbids setgroups(2) */
 };
 
 struct jk_rlimit {

@@ -1,6 +1,7 @@
 """HOW: from a `JailSpec` and the facts of a host to a `Plan`, without any I/O."""
 
 from jailkit.plan.compile import compile_plan
+from jailkit.plan.denials import Notices
 from jailkit.plan.explain import describe, explain
 from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds, Uplink
 from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
@@ -10,8 +11,9 @@ from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
 from jailkit.plan.network import NetworkPlan, Way
 from jailkit.plan.plan import Plan
-from jailkit.plan.program import Program, prepare, prepare_open
-from jailkit.plan.seccomp import SeccompFilter, filter_of
+from jailkit.plan.program import Program, on_terminal, prepare, prepare_open, prepare_terminal
+from jailkit.plan.root import private_places
+from jailkit.plan.seccomp import SeccompFilter, divided, filter_of
 from jailkit.plan.steps import Step, step
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "IdArea",
     "Ids",
     "NetworkPlan",
+    "Notices",
     "Plan",
     "Program",
     "Protection",
@@ -34,12 +37,16 @@ __all__ = [
     "changed_settings",
     "compile_plan",
     "describe",
+    "divided",
     "explain",
     "filter_of",
     "hint",
     "id_map",
     "modify",
+    "on_terminal",
     "prepare",
     "prepare_open",
+    "prepare_terminal",
+    "private_places",
     "step",
 ]

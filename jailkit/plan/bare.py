@@ -19,7 +19,7 @@ from jailkit.plan.identity import Ids, birth_without_namespaces, join_groups
 from jailkit.plan.isolation import isolation
 from jailkit.plan.landlock import CHANGE, READ, path_rule, ruleset
 from jailkit.plan.plan import Plan
-from jailkit.plan.privileges import filter_code
+from jailkit.plan.privileges import filters, refuse_unsupported_report
 from jailkit.plan.steps import Step, step
 from jailkit.spec import UNLIMITED, Bind, JailSpec, Level, Limits, User
 
@@ -41,6 +41,7 @@ def compile_bare(spec: JailSpec, host: Host) -> Plan:
     """
     _refuse_host(host)
     _refuse_spec(spec)
+    refuse_unsupported_report(spec, host)
     ids = _ids(host)
     user = User(ids.uids[0][0], ids.gids[0][0], name=spec.effective_user.name, home=host.private)
     group = jail_group(spec.effective_limits, frozenset(spec.limits.named()), host)
@@ -221,8 +222,7 @@ def _become(ids: Ids, host: Host) -> Iterator[Step]:
 
 def _confine(spec: JailSpec, host: Host) -> Iterator[Step]:
     yield step("prctl", "no exec can raise a privilege", flags=("PR_SET_NO_NEW_PRIVS",), value=1)
-    code = filter_code(spec, host) or b""
-    yield step("filter", "each program loads it just before its exec: all else is done by then", text=code)
+    yield from filters(spec, host)
     yield step("landlock_restrict", "for good, and for every program that is started from here", at="rules")
     why = "each program gets a guard, and neither it nor PID 1 can be signalled by a program"
     yield step("prepare_guarded", why, slot="scope", at="private", value=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jailkit.plan.denials import reported
 from jailkit.plan.facts import Host
 from jailkit.plan.protection import Protection, State
 from jailkit.plan.seccomp import OF_ANY_FILES, OF_THE_CALLERS_FILES, OF_THE_HOSTS_IPC, SeccompFilter, filter_of
@@ -90,7 +91,8 @@ def _rights(spec: JailSpec, host: Host, made: SeccompFilter, *, lent: bool) -> t
         Protection(
             "seccomp",
             "enforced",
-            f"policy {policy}: {made.allowed} system calls, {len(made.conditions)} conditions on arguments",
+            f"policy {policy}: {made.allowed} system calls, {len(made.conditions)} conditions on arguments"
+            f"{reported(spec)}",
         ),
         Protection("landlock", "enforced", f"{rules}, {scope}; a domain of its own for each program"),
     )

@@ -107,8 +107,11 @@ class Host:
         etc: Names in ``/etc`` that programs below ``/usr`` need to run.
         staging: A directory to attach the jail's tmpfs at, in the jail's own view of the host, for a moment.
         idmapped: Paths, out of those a spec names, on file systems that have idmapped mounts.
-        seccomp: The spec's filter of system calls as an array of ``struct sock_filter``; None where the spec wants
-            none, and where it cannot be made, because libseccomp is missing or the kernel has no filters.
+        seccomp: The spec's filter of system calls as two arrays of ``struct sock_filter``: what PID 1 can live under
+            too, and what only programs are refused; or, where refusals are told, the whole and what closes it. None
+            where the spec wants none, and where it cannot be made, because libseccomp is missing or the kernel has no
+            filters.
+        notifies: Whether the kernel has filters with a listener (SECCOMP_RET_USER_NOTIF).
         landlock: The version of the kernel's Landlock ABI (landlock(7)); 0 for none.
         hard_limits: Pairs of RLIMIT names and the hard limits of this process; -1 for none.
         lent_id: An id that owns nothing, for the jails of a privileged caller in the tier ``landlock``; else None.
@@ -131,7 +134,8 @@ class Host:
     etc: tuple[str, ...] = ()
     staging: str = "/tmp"  # noqa: S108 - nothing is written there
     idmapped: frozenset[str] = frozenset()
-    seccomp: bytes | None = None
+    seccomp: tuple[bytes, bytes] | None = None
+    notifies: bool = True
     landlock: int = 0
     hard_limits: tuple[tuple[str, int], ...] = ()
     lent_id: int | None = None

@@ -11,7 +11,16 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Cgroups, Host
 from jailkit.spec import UNLIMITED, Limits
 
-__all__ = ["GROUP_FIELDS", "GroupPlan", "Setting", "accounts_group", "changed_settings", "jail_group", "program_group"]
+__all__ = [
+    "ELSEWHERE",
+    "GROUP_FIELDS",
+    "GroupPlan",
+    "Setting",
+    "accounts_group",
+    "changed_settings",
+    "jail_group",
+    "program_group",
+]
 
 _CONTROLLERS = {
     "memory": "memory",
@@ -29,7 +38,7 @@ _CONTROLLERS = {
 GROUP_FIELDS = tuple(_CONTROLLERS)
 """The fields of `Limits` that a control group keeps, alone or beside something else."""
 
-_ELSEWHERE = ("processes", "cpu_seconds")
+ELSEWHERE = ("processes", "cpu_seconds")
 """Fields that an rlimit keeps too, in a weaker way: without a control group they are degraded, not refused."""
 
 _V1_TREES = {"io": "blkio"}
@@ -67,7 +76,6 @@ class GroupPlan:
         settings: What is written into its files, in this order.
         files: Files that a group has there, out of those that not every kernel has.
         fields: The fields of `Limits` that it keeps.
-        accounts: Whether it has accounts of processor time.
         freezer: In version 1, where a group is made when the jail is paused, or None.
     """
 
@@ -77,7 +85,6 @@ class GroupPlan:
     settings: tuple[Setting, ...]
     files: frozenset[str]
     fields: frozenset[str]
-    accounts: bool
     freezer: str | None = None
 
     @property
@@ -96,7 +103,7 @@ def jail_group(limits: Limits, named: frozenset[str], host: Host) -> GroupPlan |
     wanted = [field for field in GROUP_FIELDS if getattr(limits, field) != UNLIMITED]
     if host.cgroups is None:
         for field in wanted:
-            if field in named and field not in _ELSEWHERE:
+            if field in named and field not in ELSEWHERE:
                 raise UnsupportedError(
                     f"limits.{field}", f"no control group can be made: {host.no_cgroups}", _delegation(field)
                 )
@@ -148,8 +155,8 @@ def _kept(field: str, named: frozenset[str], cgroups: Cgroups) -> bool:
     """
     if _CONTROLLERS[field] in cgroups.controllers and (field != "swap" or _swap_file(cgroups) in cgroups.files):
         # In version 1 each tree costs a directory, a move and a removal; the rlimit is there anyway.
-        return cgroups.version == 2 or field in named or field not in _ELSEWHERE
-    if field not in named or field in _ELSEWHERE:
+        return cgroups.version == 2 or field in named or field not in ELSEWHERE
+    if field not in named or field in ELSEWHERE:
         return False
     where = ", ".join(directory for _, directory in cgroups.parents)
     missing = "the kernel does not account for swap" if field == "swap" else f"no controller {_CONTROLLERS[field]}"
@@ -192,13 +199,17 @@ def _group(limits: Limits, kept: tuple[str, ...], cgroups: Cgroups) -> GroupPlan
         settings=settings,
         files=cgroups.files,
         fields=frozenset(kept),
-        accounts=cgroups.version == 2 or "cpu_seconds" in kept,
         freezer=dict(cgroups.parents).get("freezer"),
     )
 
 
-def changed_settings(limits: Limits, group: GroupPlan) -> tuple[Setting, ...]:
+def changed_settings(limits: Limits, group: GroupPlan, cgroups: Cgroups) -> tuple[Setting, ...]:
     """Return what to write into the files of a group that exists, for limits that it keeps already.
+
+    Args:
+        limits: Those that are to change.
+        group: The group.
+        cgroups: Where it was made: on which devices limits of I/O are is a fact of the host.
 
     Raises:
         UnsupportedError: The group has no files for one of them: it was not among the limits at the start.
@@ -211,9 +222,8 @@ def changed_settings(limits: Limits, group: GroupPlan) -> tuple[Setting, ...]:
                 "the jail was started without a control group for it",
                 f"give the jail limits.{field} when it is made, and change it later",
             )
-    directories = Cgroups(version=group.version, parents=group.parents, controllers=frozenset(), files=group.files)
     make = _settings_v2 if group.version == 2 else _settings_v1
-    return tuple(setting for field in named for setting in make(field, limits, directories))
+    return tuple(setting for field in named for setting in make(field, limits, cgroups))
 
 
 def _number(amount: float, none: str, extra: int = 0) -> str:

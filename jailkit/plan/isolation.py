@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from jailkit.plan.bare_walls import bare_walls
 from jailkit.plan.bounds import Bounds, scratch
+from jailkit.plan.denials import reported
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GROUP_FIELDS, GroupPlan
 from jailkit.plan.identity import Ids
@@ -148,7 +149,7 @@ def _seccomp(spec: JailSpec, host: Host) -> Protection:
         return Protection("seccomp", "absent", "no libseccomp.so.2 here (apt install libseccomp2), or no filters")
     opened = "".join(f", {name} open" for name in spec.allow.named() if name not in ("mlock", "reserved_ports"))
     fact = f"policy {policy}: {made.allowed} system calls, {len(made.conditions)} conditions on arguments{opened}"
-    return Protection("seccomp", "enforced", fact)
+    return Protection("seccomp", "enforced", fact + reported(spec))
 
 
 def _landlock(spec: JailSpec, host: Host) -> Protection:

@@ -7,7 +7,7 @@ import attrs
 from jailkit._errors import UnsupportedError
 from jailkit.plan.bounds import bounds
 from jailkit.plan.facts import Host
-from jailkit.plan.groups import GROUP_FIELDS, Setting, changed_settings
+from jailkit.plan.groups import ELSEWHERE, GROUP_FIELDS, Setting, changed_settings
 from jailkit.plan.isolation import isolation
 from jailkit.plan.plan import Plan
 from jailkit.spec import UNLIMITED, JailSpec, Limits
@@ -15,7 +15,6 @@ from jailkit.spec import UNLIMITED, JailSpec, Limits
 __all__ = ["modify"]
 
 _BUILT_IN = ("disk", "inodes")
-_ELSEWHERE = ("processes", "cpu_seconds")
 
 
 def modify(plan: Plan, spec: JailSpec, changes: Limits, host: Host) -> tuple[Plan, JailSpec, tuple[Setting, ...]]:
@@ -35,7 +34,7 @@ def modify(plan: Plan, spec: JailSpec, changes: Limits, host: Host) -> tuple[Pla
     grouped = plan.group.fields if plan.group else frozenset()
     # What an rlimit keeps as well is in force for the next program even without a group.
     to_group = [
-        field for field in changes.named() if field in GROUP_FIELDS and (field not in _ELSEWHERE or field in grouped)
+        field for field in changes.named() if field in GROUP_FIELDS and (field not in ELSEWHERE or field in grouped)
     ]
     asked = Limits(**{field: getattr(changes, field) for field in to_group})
     if plan.group is None and any(getattr(asked, field) != UNLIMITED for field in asked.named()):
@@ -50,7 +49,7 @@ def modify(plan: Plan, spec: JailSpec, changes: Limits, host: Host) -> tuple[Pla
         asked = attrs.evolve(asked, swap=changed.effective_limits.swap)
     elif asked.swap is not None and asked.memory is None:
         asked = attrs.evolve(asked, memory=changed.effective_limits.memory)
-    settings = changed_settings(asked, plan.group) if plan.group else ()
+    settings = changed_settings(asked, plan.group, host.cgroups) if plan.group and host.cgroups else ()
     group = attrs.evolve(plan.group, settings=_merged(plan.group.settings, settings)) if plan.group else None
     bounded = bounds(Limits(), changed.bounded_limits, changed.level, plan.ids.source, host.hard_limits)
     protections = isolation(changed, host, plan.ids, bounded, group)
@@ -58,6 +57,10 @@ def modify(plan: Plan, spec: JailSpec, changes: Limits, host: Host) -> tuple[Pla
 
 
 def _merged(old: tuple[Setting, ...], new: tuple[Setting, ...]) -> tuple[Setting, ...]:
-    replaced = {(setting.file, setting.text.split()[0] if " " in setting.text else "") for setting in new}
-    kept = (s for s in old if (s.file, s.text.split()[0] if " " in s.text else "") not in replaced)
-    return (*kept, *new)
+    replaced = {_place(setting) for setting in new}
+    return (*(setting for setting in old if _place(setting) not in replaced), *new)
+
+
+def _place(setting: Setting) -> tuple[str, str, str]:
+    """Return what a setting sets: a file may hold a line for each device, and in it a word for each limit."""
+    return setting.file, setting.text.split()[0] if " " in setting.text else "", setting.field

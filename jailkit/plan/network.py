@@ -13,7 +13,7 @@ from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host, Uplink
 from jailkit.plan.groups import GroupPlan
 from jailkit.plan.protection import Protection
-from jailkit.plan.steps import Step, step
+from jailkit.plan.steps import FIRST_JOIN, Step, step
 from jailkit.spec import JailSpec, Network, Port, Rule
 
 __all__ = ["NetworkPlan", "Way", "enter_network", "network_plan", "network_protection", "pinned", "resolvers"]
@@ -36,9 +36,6 @@ _PRIVATE = (
 
 _PUBLIC6 = "2000::/3"
 """What ``public`` is of IPv6: all that is shared out to networks so far."""
-
-_FIRST_JOIN = 7
-"""JK_JOIN_FD: the number from which on jailkit-init finds what it was given; the jail's control groups come first."""
 
 
 @attrs.frozen
@@ -222,7 +219,7 @@ def enter_network(plan: NetworkPlan | None, group: GroupPlan | None) -> Iterator
     """Enter, before PID 1 exists, the network that the host program has made."""
     if plan is None:
         return
-    number = _FIRST_JOIN + _joins(group)
+    number = FIRST_JOIN + _joins(group)
     why = "the jail's network, which belongs to the host: no program of the jail can change it"
     if plan.means == "pasta":
         yield step("inherited", "the users that own the network", slot="net.users", value=number)

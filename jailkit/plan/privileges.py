@@ -10,7 +10,16 @@ from jailkit.plan.identity import Ids
 from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level
 
-__all__ = ["become_root_of_jail", "drop", "filter_code", "granted", "names", "refuse_unsupported_filter"]
+__all__ = [
+    "become_root_of_jail",
+    "drop",
+    "filter_code",
+    "filters",
+    "granted",
+    "names",
+    "refuse_unsupported_filter",
+    "refuse_unsupported_report",
+]
 
 # The superuser of a jail, as container engines bound it. Without CAP_SYS_ADMIN above all: with it, a mount that was
 # made read-only outside could be made writable inside (mount_setattr(2)).
@@ -63,6 +72,7 @@ def refuse_unsupported_filter(spec: JailSpec, host: Host) -> None:
             "libseccomp.so.2 cannot be loaded, or the kernel has no filters of system calls",
             "apt install libseccomp2, on a kernel with CONFIG_SECCOMP_FILTER",
         )
+    refuse_unsupported_report(spec, host)
     for name in granted(spec):
         if spec.net == "host":
             raise UnsupportedError(
@@ -72,9 +82,49 @@ def refuse_unsupported_filter(spec: JailSpec, host: Host) -> None:
             )
 
 
-def filter_code(spec: JailSpec, host: Host) -> bytes | None:
-    """Return the filter that programs load; None for none."""
+def refuse_unsupported_report(spec: JailSpec, host: Host) -> None:
+    """Refuse to tell of refusals where nobody can.
+
+    Raises:
+        UnsupportedError: It is asked for, and there is no filter, or none that tells.
+    """
+    lacks = (
+        (not spec.effective_seccomp, "there is no filter of system calls that could tell", "seccomp=True"),
+        (host.seccomp is None, "libseccomp.so.2 cannot be loaded, so there is no filter", "apt install libseccomp2"),
+        (not host.notifies, "the kernel has no filters with a listener", "Linux 5.15, and no container that hides it"),
+    )
+    for wrong, why, remedy in lacks:
+        if spec.report_denials and wrong:
+            raise UnsupportedError("report_denials=True", why, remedy)
+
+
+def filter_code(spec: JailSpec, host: Host) -> tuple[bytes, bytes] | None:
+    """Return the two parts of the filter that programs are under; None for none."""
     return host.seccomp if spec.effective_seccomp else None
+
+
+def filters(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Have PID 1 keep the filter until it and its programs can load it."""
+    first, second = filter_code(spec, host) or (b"", b"")
+    if spec.report_denials and first:
+        why = "each program loads it just before its exec: all else is done by then, and it listens for itself"
+        yield step("filter", why, text=first, flags=_listener(host))
+    elif first:
+        why = "PID 1 loads it once, when it needs no more, and everything inherits it"
+        yield step("filter", why, text=first, value=1)
+    if second:
+        closes = "closes what only the handing over of the listener needs"
+        why = "what PID 1 needs, each program loses just before its exec: all else is done by then"
+        yield step("filter", closes if spec.report_denials else why, text=second)
+
+
+_WAITS_KILLABLE = (5, 19)
+
+
+def _listener(host: Host) -> tuple[str, ...]:
+    # Without the second, a call that a signal interrupts is told of again and again.
+    later = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",) if host.kernel >= _WAITS_KILLABLE else ()
+    return ("SECCOMP_FILTER_FLAG_NEW_LISTENER", *later)
 
 
 def granted(spec: JailSpec) -> tuple[str, ...]:
@@ -94,5 +144,4 @@ def drop(spec: JailSpec, host: Host) -> Iterator[Step]:
     if sandbox or filter_code(spec, host):
         why = "no exec can raise a privilege" if sandbox else "without it no program may load a filter"
         yield step("prctl", why, flags=("PR_SET_NO_NEW_PRIVS",), value=1)
-    if code := filter_code(spec, host):
-        yield step("filter", "each program loads it just before its exec: all else is done by then", text=code)
+    yield from filters(spec, host)

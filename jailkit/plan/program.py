@@ -6,8 +6,10 @@ import os
 
 import attrs
 
+from jailkit._errors import UnsupportedError
 from jailkit.plan.bare import refuse_user_limits
 from jailkit.plan.bounds import bounds
+from jailkit.plan.denials import Notices, notices
 from jailkit.plan.facts import Host
 from jailkit.plan.groups import GroupPlan, accounts_group, program_group
 from jailkit.plan.identity import check_user
@@ -15,7 +17,7 @@ from jailkit.plan.plan import Plan
 from jailkit.plan.privileges import granted
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits, User
 
-__all__ = ["Program", "prepare", "prepare_open"]
+__all__ = ["Program", "on_terminal", "prepare", "prepare_open", "prepare_terminal"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
@@ -44,6 +46,7 @@ class Program:
         open_flags: Where a file is to be opened instead of executed: names of flags of open(2).
         group: The control group that it gets for itself, or None.
         group_in_company: The same, for the time when other programs are in the group of the jail.
+        notices: What the host is told of refused calls, or None.
         disk: Bytes that the jail may write, or inf: whether it was full in the end is for the verdict.
     """
 
@@ -65,6 +68,7 @@ class Program:
     open_flags: tuple[str, ...] = ()
     group: GroupPlan | None = None
     group_in_company: GroupPlan | None = None
+    notices: Notices | None = None
     disk: float = UNLIMITED
 
 
@@ -116,6 +120,7 @@ def prepare(
         capabilities=granted(spec),
         group=group,
         group_in_company=in_company,
+        notices=notices(spec),
         disk=UNLIMITED if plan.private or spec.effective_limits.disk is None else spec.effective_limits.disk,
     )
 
@@ -131,9 +136,17 @@ def _groups(own: Limits, spec: JailSpec, host: Host) -> tuple[GroupPlan | None, 
     return (accounts, None) if accounts and accounts.version == 1 else (None, accounts)
 
 
-def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSpec, plan: Plan, host: Host) -> Program:
-    """Decide the opening of a file by the jail's user; `mode` is for one that is made."""
-    opening = prepare(Command([path]), spec, plan, host)
+def prepare_open(
+    path: str,
+    open_flags: tuple[str, ...],
+    mode: int,
+    spec: JailSpec,
+    plan: Plan,
+    host: Host,
+    user: User | None = None,
+) -> Program:
+    """Decide the opening of a file by the jail's user, or another; `mode` is for one that is made."""
+    opening = prepare(Command([path], user=user), spec, plan, host)
     flags = (*opening.flags, "JK_RUN_OPEN")
     # O_NONBLOCK: a fifo without a reader is an error, not a wait.
     open_flags = (*open_flags, "O_NONBLOCK", "O_NOCTTY")
@@ -141,12 +154,35 @@ def prepare_open(path: str, open_flags: tuple[str, ...], mode: int, spec: JailSp
         opening,
         group=None,
         group_in_company=None,
+        notices=None,
         flags=flags,
         umask=0o777 & ~mode,
         open_flags=open_flags,
         candidates=opening.argv,
         cwd=b"/",
     )
+
+
+def prepare_terminal(user: User | None, spec: JailSpec, plan: Plan, host: Host) -> Program:
+    """Decide the opening of a terminal for a program of this user.
+
+    Raises:
+        UnsupportedError: The jail has no terminals of its own.
+    """
+    if plan.tier == "landlock":
+        raise UnsupportedError(
+            "pty=True",
+            "a jail of tier landlock has no file system of terminals of its own",
+            "a host with user namespaces, or root, see jailkit doctor",
+        )
+    return prepare_open("/dev/pts/ptmx", ("O_RDWR",), 0, spec, plan, host, user)
+
+
+def on_terminal(program: Program) -> Program:
+    """Decide what a terminal changes: it is that of the program's session, and of a kind that every software knows."""
+    named = any(entry.startswith(b"TERM=") for entry in program.env)
+    env = program.env if named else (*program.env, b"TERM=xterm")
+    return attrs.evolve(program, flags=(*program.flags, "JK_RUN_TERMINAL"), env=env)
 
 
 def _environment(command: Command, spec: JailSpec, user: User, private: str | None) -> dict[str, str]:

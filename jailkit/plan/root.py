@@ -30,6 +30,7 @@ __all__ = [
     "has_private_tmp",
     "open_root",
     "private_directories",
+    "private_places",
     "root_tree",
     "seal",
 ]
@@ -183,6 +184,16 @@ def has_private_tmp(spec: JailSpec) -> bool:
     """Whether the jail has a /tmp of its own, where the caller has put nothing else."""
     covered = any(mount.target == "/tmp" for mount in spec.mounts)  # noqa: S108 - the jail's own
     return not covered and (spec.root is None or spec.writable == "no")
+
+
+def private_places(spec: JailSpec) -> tuple[str, ...]:
+    """Name the directories that the jail's programs may write to, that are the jail's own, and are empty at first."""
+    places = ["/tmp"] if has_private_tmp(spec) else []  # noqa: S108 - the jail's own
+    if has_private_home(spec):
+        places.append(spec.effective_user.home)
+    if not any(mount.target in ("/dev", "/dev/shm") for mount in spec.mounts):  # noqa: S108 - the jail's own
+        places.append("/dev/shm")  # noqa: S108 - the jail's own
+    return tuple(places)
 
 
 def private_directories(spec: JailSpec, host: Host) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import attrs
 
+from jailkit.plan.denials import watched_calls
 from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "OF_ANY_FILES",
     "OF_THE_CALLERS_FILES",
     "OF_THE_HOSTS_IPC",
+    "PID1",
     "Condition",
     "SeccompFilter",
     "Test",
+    "divided",
     "filter_of",
 ]
 
@@ -60,15 +63,20 @@ class SeccompFilter:
         actions: Pairs of the name of a call and ``allow``, ``log``, ``EPERM``, ``ENOSYS`` or ``kill``. A call that is
             not named gets EPERM if it existed when the table was written, and ENOSYS if it came later.
         conditions: They go before the actions.
+        otherwise: What is done about a number that the table does not know.
+        reported: Instead of EPERM, the call waits for the answer of whoever listens to the filter. Actions may then be
+            ``watch``: allowed, after a word to the listener.
     """
 
     actions: tuple[tuple[str, str], ...]
     conditions: tuple[Condition, ...]
+    otherwise: Literal["ENOSYS", "allow"] = "ENOSYS"
+    reported: bool = False
 
     @property
     def allowed(self) -> int:
         """How many calls a program may make, with some arguments at least."""
-        names = {name for name, action in self.actions if action in ("allow", "log")}
+        names = {name for name, action in self.actions if action in ("allow", "log", "watch")}
         return len(names | {one.call for one in self.conditions})
 
 
@@ -140,10 +148,12 @@ def _sockets(*, packets: bool) -> tuple[Condition, ...]:
 def conditions(allow: Allow, *, superuser: bool) -> tuple[Condition, ...]:
     """Return all conditions, widened by what is allowed, and by what a jail's superuser has capabilities for."""
     namespaces = _NEW_CGROUP if allow.nested else _NAMESPACES
+    # PID 1 makes a namespace of control groups for each program, which has no capability for it unless it may nest.
+    own = _without("unshare", 0, _NEW_CGROUP) if allow.nested else Condition("unshare", (Test(0, _NEW_CGROUP),))
     options = (*_PRCTL, (_PR_SET_PTRACER, 0)) if allow.ptrace else _PRCTL
     return (
         _without("clone", 0, namespaces),
-        *((_without("unshare", 0, namespaces),) if allow.nested else ()),
+        own,
         *(Condition("ioctl", (Test(1, number),), "EPERM") for number in _TTY_ATTACKS),
         *_one_of("personality", 0, _PERSONALITIES),
         *(Condition("prctl", (Test(0, first, _INT >> bits << bits),)) for first, bits in options),
@@ -219,8 +229,6 @@ def _filter(policy: SeccompPolicy, allow: Allow, superuser: bool) -> SeccompFilt
     actions = policy.actions()
     if policy.profile != "empty":
         actions |= dict.fromkeys(policy.group_calls(*opened), "allow")
-        if allow.nested:
-            actions["unshare"] = "check"
         actions |= dict(policy.changes)
     return _decided(actions, conditions(allow, superuser=superuser))
 
@@ -237,6 +245,38 @@ def _rest(call: str, found: tuple[Condition, ...]) -> str:
     return "allow" if any(one.action == "EPERM" for one in found if one.call == call) else "EPERM"
 
 
+PID1 = frozenset(
+    "recvmsg sendmsg recvfrom ppoll wait4 read write pread64 mmap munmap close close_range dup dup3 fcntl clone unshare"
+    " kill nanosleep getrusage fstat fstatfs newfstatat openat getdents64 getpid getppid rt_sigtimedwait"
+    " landlock_restrict_self seccomp prlimit64 umask setgroups prctl setresgid setresuid capset chdir setsid"
+    " rt_sigprocmask ioctl execve exit_group".split()
+)
+"""What PID 1 calls once it serves, and a program before its exec; see _native/init/."""
+
+_FITTING = ("clone", "ioctl", "openat", "prctl", "prlimit64", "unshare")
+"""Of these, calls whose arguments there meet `CONDITIONS`."""
+
+
+def divided(whole: SeccompFilter) -> tuple[SeccompFilter, SeccompFilter]:
+    """Divide a filter in two that, one upon the other, refuse what it refuses: of several the strictest counts.
+
+    PID 1 loads the first, which lets it work, once, and hands it on to everything; each program loads the second, which
+    says nothing by default, and then there is none. To load a filter and to free it costs as much as to fork.
+    """
+    tests = {call: {one for one in whole.conditions if one.call == call} for call in PID1}
+    usual = {call: {one for one in CONDITIONS if one.call == call} for call in _FITTING}
+    fits = {call for call in _FITTING if tests[call] >= usual[call]}
+    own = {
+        call: action
+        for call, action in whole.actions
+        if call in PID1 and call not in fits and (action != "allow" or tests[call])
+    }
+    shared = tuple((call, "allow" if call in own else action) for call, action in whole.actions)
+    mine = tuple(one for one in whole.conditions if one.call in own)
+    rest = tuple(one for one in whole.conditions if one.call not in own)
+    return SeccompFilter(shared, rest), SeccompFilter(tuple(own.items()), mine, "allow")
+
+
 def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:
     """Decide the filter of a jail; None where there shall be none.
 
@@ -245,6 +285,17 @@ def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:
         lent: In the tier ``landlock``: its programs have an id that owns nothing outside.
     """
     policy = spec.effective_seccomp
-    if policy is not None and spec.tier == "landlock":
-        return _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
-    return None if policy is None else _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    if policy is None:
+        return None
+    if spec.tier == "landlock":
+        made = _bare(policy, spec.allow, net=spec.net == "host", own=not lent)
+    else:
+        made = _filter(policy, spec.allow, spec.level < Level.SANDBOX)
+    return _reported(made, watched_calls(spec)) if spec.report_denials else made
+
+
+@functools.lru_cache(maxsize=64)
+def _reported(made: SeccompFilter, watched: tuple[str, ...]) -> SeccompFilter:
+    """Have a filter tell of what it refuses, and of some calls that it allows."""
+    actions = tuple((name, "watch" if name in watched and said == "allow" else said) for name, said in made.actions)
+    return attrs.evolve(made, actions=actions, reported=True)

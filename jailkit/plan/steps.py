@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["Step", "file_system", "step", "way_to"]
+__all__ = ["FIRST_JOIN", "Step", "file_system", "step", "way_to"]
+
+FIRST_JOIN = 5
+"""JK_JOIN_FD: the number from which on jailkit-init finds what it was given: first what the jail joins its control
+groups by, then the doors of its network."""
 
 
 @attrs.frozen(kw_only=True)

@@ -68,6 +68,11 @@ class Watcher:
         self._thread = threading.Thread(target=self._watch, name="jailkit-watcher", daemon=True)
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
         """Look for the last time, and end. Called when the jail closes; safe to call again, and from the callback."""
         self._stop.set()

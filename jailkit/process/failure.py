@@ -35,6 +35,7 @@ _HINTS = {
     ("JK_AT_CWD", errno.ENOENT): "the working directory must exist in the jail",
     ("JK_AT_CWD", errno.EACCES): "the jail's user may not enter the working directory",
     ("JK_AT_FORK", errno.EAGAIN): "the jail has reached a limit on processes, or 1024 programs at once",
+    ("JK_AT_FILTER", errno.EBUSY): "this process is under a filter with a listener itself: leave out report_denials",
     ("JK_AT_EXEC", errno.EAGAIN): "the user of the jail has reached limits.processes",
     ("JK_AT_EXEC", errno.E2BIG): "one argument is over 128 KiB, or all of them are over a quarter of limits.stack",
     ("JK_AT_EXEC", errno.ENOENT): "it is not in the jail, or the interpreter or loader that it names is not",

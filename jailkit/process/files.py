@@ -15,14 +15,14 @@ from jailkit.plan import Program
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 
-__all__ = ["read_file", "write_file"]
+__all__ = ["open_in_jail", "read_file", "write_file"]
 
 _OPEN_SECONDS = 60.0
 _OPEN_STEP = next(number for number, name in _native.enum_names("jk_program_step").items() if name == "JK_AT_OPEN")
 
 
-def _open(run: _native.Run, live: LiveJail, opening: Program) -> int:
-    """Have a regular file opened; return its descriptor, which is that of `run`."""
+def open_in_jail(run: _native.Run, live: LiveJail, opening: Program, *, kind: int = stat.S_IFREG) -> int:
+    """Have a file opened, a regular one or of another kind; return its descriptor, which is that of `run`."""
     live.submit(run, opening, (_native.NULL,) * 3, watched=False)
     alive = None
     while alive is None:
@@ -41,9 +41,9 @@ def _open(run: _native.Run, live: LiveJail, opening: Program) -> int:
         if report.step != _OPEN_STEP:
             raise launch_error(report, opening.argv)
         raise OSError(report.error, os.strerror(report.error), path)
-    if not stat.S_ISREG(os.fstat(run.file).st_mode):
+    if stat.S_IFMT(os.fstat(run.file).st_mode) != kind:
         # A fifo or a device of the jail would make the host wait.
-        raise OSError(errno.EINVAL, "not a regular file", path)
+        raise OSError(errno.EINVAL, "not a regular file" if kind == stat.S_IFREG else "not what it is to be", path)
     return run.file
 
 
@@ -56,7 +56,7 @@ def write_file(live: LiveJail, opening: Program, data: bytes) -> None:
     """
     run = _native.Run()
     try:
-        fd = _open(run, live, opening)
+        fd = open_in_jail(run, live, opening)
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
@@ -73,7 +73,7 @@ def read_file(live: LiveJail, opening: Program, max_bytes: int) -> bytes:
     """
     run = _native.Run()
     try:
-        fd = _open(run, live, opening)
+        fd = open_in_jail(run, live, opening)
         parts, size = [], 0
         while part := os.read(fd, min(1024 * 1024, max_bytes + 1 - size)):
             parts.append(part)

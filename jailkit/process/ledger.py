@@ -32,6 +32,7 @@ class Ledger:
         if self.plan is None:
             return []
         self.group = make_group(self.plan, several=not alone)
+        self.group.cpu(), self.group.oom_kills()  # what will be looked at for each program stays open from here on
         return self.group.joins()
 
     def begin(self, program: Program) -> tuple[Meter | None, list[Join]]:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import signal
 import threading
 import time
@@ -75,6 +76,15 @@ class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows th
         super().__init__(report, error)
 
 
+class Ending(Protocol):
+    """A thread that ends with the jail, or before."""
+
+    @property
+    def ended(self) -> bool: ...
+    def stop(self) -> None:
+        """Wait for its end."""
+
+
 class LiveJail:
     """One jail that was started. It lives as long as the control socket is open, in this process and nowhere else."""
 
@@ -98,7 +108,7 @@ class LiveJail:
         self.annex = annex
         self.ledger = Ledger(group)
         self.began = time.monotonic()
-        self._watchers: list[Watcher] = []
+        self._watchers: list[Ending] = []
         self._frozen = False
         self._plan = plan
         self._ids = ids
@@ -137,10 +147,30 @@ class LiveJail:
         """
         self.start(_native.First(run, _request(program, stdio), stdio))
 
+    def begin(self) -> None:
+        """Start, unless that was done, and wait until it is there: something is to be opened in it.
+
+        Raises:
+            StartFailed: It was not born.
+        """
+        if self._jail.ctl < 0 and not self._ended:
+            self.start()
+        self.wait_ready()
+
     @property
     def pid(self) -> int:
         """PID 1 of the jail, as the host numbers it."""
         return self._jail.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether PID 1 is there."""
+        with self._lock:
+            if self._ended or self._jail.pidfd < 0:
+                return False
+            looks = select.poll()
+            looks.register(self._jail.pidfd, select.POLLIN)
+            return not looks.poll(0)
 
     @property
     def closed(self) -> bool:
@@ -297,7 +327,11 @@ class LiveJail:
         Raises:
             UnsupportedError: The jail has no control group that counts memory.
         """
-        self._watchers.append(Watcher(self.ledger, callback, threshold))
+        self.look_after(Watcher(self.ledger, callback, threshold))
+
+    def look_after(self, ending: Ending) -> None:
+        """Wait, when the jail ends, for something that ends with it or before."""
+        self._watchers = [*(one for one in self._watchers if not one.ended), ending]
 
     def freeze(self, *, frozen: bool) -> None:
         """Stop everything in the jail, or let it go on.

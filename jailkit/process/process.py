@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
+import select
 import signal
 import threading
 import time
@@ -14,24 +14,23 @@ from types import TracebackType
 from typing import IO, Any, final
 
 from jailkit import _native
-from jailkit._errors import ClosedError, WaitTimeout
+from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
+from jailkit.process.alarm import call_at
 from jailkit.process.cgroup import Meter
-from jailkit.process.failure import launch_error
+from jailkit.process.denials import Listener
 from jailkit.process.live import LiveJail
+from jailkit.process.reading import Outputs, Reading
 from jailkit.process.result import ExitReason, Result
-from jailkit.process.streams import Stream, descriptors
-from jailkit.process.talk import Captured, Conversation
+from jailkit.process.talk import Captured, Talk
+from jailkit.process.terminal import end_of_input, resize
 from jailkit.process.verdict import Account, judge, take_account
+from jailkit.spec import Terminal
 
-__all__ = ["Process", "open_program"]
+__all__ = ["Process", "oom_kills"]
 
 _SLICE = 0.05
 """Seconds for which the lock is held at a time, so that other threads can look at the program too."""
-
-_EXEC_SECONDS = 60.0
-"""How long PID 1 may take to start a program, which it does in a millisecond; this is for a file system that hangs, or
-for a PID 1 in hostile hands."""
 
 
 @final
@@ -56,9 +55,11 @@ class Process:
         program: Program,
         isolation: tuple[Protection, ...],
         *,
+        files: tuple[IO[Any] | None, ...],
         began: float,
         text: bool,
         meter: Meter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.args = program.argv
         self._live = live
@@ -70,8 +71,10 @@ class Process:
         self._began = began
         self._wall = math.nan
         self._meter = meter
+        self._listener = listener
         self._account: Account | None = None
-        self._talk = Conversation(
+        self._reading: Reading | None = None
+        self._talk = Talk(
             run,
             Captured(program.output),
             began + program.wall_seconds,
@@ -79,29 +82,36 @@ class Process:
             meter=meter,
             cpu_limit=program.cpu_limit,
         )
-        self.stdin, self.stdout, self.stderr = (_file(run, number, text=text) for number in range(3))
+        self.stdin, self.stdout, self.stderr = files
+        self._on_terminal = "JK_RUN_TERMINAL" in program.flags
         if program.wall_seconds != math.inf:
-            self._watch(began + program.wall_seconds - time.monotonic())
+            self._watch(began + program.wall_seconds)
         _open_processes.add(self)
 
-    def _watch(self, seconds: float) -> None:
+    def _watch(self, when: float) -> None:
         """Have the program killed in time, even if nobody waits for it; without keeping this object alive."""
         mine = weakref.ref(self)
 
         def expire() -> None:
             process = mine()
-            if process is not None:
+            if process is not None and not process._gone():  # noqa: SLF001 - its own
                 process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
-        timer = threading.Timer(max(0.0, seconds), expire)
-        timer.daemon = True
-        timer.start()
-        self._forget_timer = weakref.finalize(self, timer.cancel)
+        self._forget_timer = weakref.finalize(self, call_at(when, expire).cancel)
 
     @property
     def pidfd(self) -> int:
         """A descriptor of the program (pidfd_open(2)), readable when it has ended; -1 when this is closed."""
         return self._run.pidfd
+
+    def _gone(self) -> bool:
+        """Whether the program has ended, although nobody may have heard of it: then nobody has killed it."""
+        look = select.poll()
+        with self._lock:
+            if self.pidfd < 0:
+                return True
+            look.register(self.pidfd, select.POLLIN)
+            return bool(look.poll(0))
 
     @property
     def pid(self) -> int:
@@ -172,15 +182,19 @@ class Process:
                 called again, without `input`.
             ClosedError: This handle was closed before the program had ended.
         """
+        self._listen(input)
+        self._advance(timeout)
+        return self._talk.captured.outputs(text=self._text)
+
+    def _listen(self, data: bytes | str | None) -> None:
+        """Have the input written and the outputs kept by whoever waits for the end from now on."""
         with self._lock:
             if self.stdin is not None and not self.stdin.closed:
-                self._hand_over_stdin(input)
+                self._hand_over_stdin(data)
             for number, file in ((1, self.stdout), (2, self.stderr)):
                 if file is not None and not file.closed and self._run.stream(number) < 0 and not self._talk.ended:
                     self._run.lend(number, file.fileno())
             self._run.listen()
-        self._advance(timeout)
-        return self._talk.captured.outputs(text=self._text)
 
     def _hand_over_stdin(self, data: bytes | str | None) -> None:
         assert self.stdin is not None  # noqa: S101 - the caller has looked
@@ -189,7 +203,69 @@ class Process:
         self._run.lend(0, os.dup(self.stdin.fileno()))
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
-        self._run.feed(data.encode() if isinstance(data, str) else data or b"")
+        data = data.encode() if isinstance(data, str) else data or b""
+        self._run.feed(data + end_of_input(data) if self._on_terminal else data)
+
+    def stream(self, input: bytes | str | None = None) -> Outputs:  # noqa: A002 - as in subprocess
+        r"""Read what the program writes to its pipes as it comes, both streams in one iteration.
+
+        Afterwards, `result` returns how it ended, with empty outputs: who reads them himself has them. A ``with`` block
+        of the process that is left in the middle of an iteration kills the program.
+
+        Args:
+            input: What to write to stdin meanwhile, which is then closed. Default: stdin is left to the caller, who may
+                write to it between two chunks, and closes it.
+
+        Raises:
+            ClosedError: This handle is closed.
+
+        >>> with jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
+        ...     sorted(process.stream())
+        [Chunk(stream='stderr', data=b'two
+        '), Chunk(stream='stdout', data=b'one
+        ')]
+        """
+        return self._outputs(input, 0)
+
+    def lines(self, input: bytes | str | None = None, *, max_bytes: int = 65536) -> Outputs:  # noqa: A002 - as in subprocess
+        r"""Do as `stream`, by lines, with their line feeds.
+
+        Args:
+            input: As of `stream`.
+            max_bytes: A longer line comes in pieces of this size, so that a program without line feeds cannot fill the
+                memory. The last line may have no line feed.
+
+        Raises:
+            ClosedError: This handle is closed.
+        """
+        return self._outputs(input, max(1, max_bytes))
+
+    def _outputs(self, data: bytes | str | None, longest: int) -> Outputs:
+        with self._lock:
+            if self._reading is None:
+                if self._run.closed:
+                    raise ClosedError("this process handle is closed")
+                files = (self.stdout, self.stderr)
+                self._reading = Reading(self._talk, self._run, files, self._lock, text=self._text)
+            self._reading.by(longest)
+            if data is not None and self.stdin is not None and not self.stdin.closed:
+                self._hand_over_stdin(data)
+        return Outputs(self._reading, self.wait)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal of a program that was started with ``pty``, which gets SIGWINCH.
+
+        Raises:
+            SpecError: One of them is not an int from 1 to 65535, or the program has no terminal.
+            ClosedError: This handle is closed.
+        """
+        size = Terminal(rows, columns)
+        if not self._on_terminal or self.stdout is None:
+            raise SpecError("pty", False, "a program that was started with pty")
+        with self._lock:
+            if self.stdout.closed:
+                raise ClosedError("this process handle is closed")
+            resize(self.stdout.fileno(), size)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program (not to what it started); nothing happens if it has ended."""
@@ -202,7 +278,8 @@ class Process:
 
     def kill(self) -> None:
         """Kill the program and everything it has started; `wait` says when it is gone."""
-        self._talk.kill(ExitReason.KILLED)
+        if not self._gone():
+            self._talk.kill(ExitReason.KILLED)
 
     def result(self) -> Result[Any]:
         """Wait for the end and return the result, with the outputs that `communicate` has read."""
@@ -219,10 +296,13 @@ class Process:
             wall=self._wall,
             isolation=self._isolation,
             account=self._account or Account(),
+            denials=self._listener.denials() if self._listener else (),
         )
 
     def close(self) -> None:
         """Close the pipes and let go of the program, which is killed if it still runs."""
+        if self._reading is not None:
+            self._reading.close()
         for number, file in enumerate((self.stdin, self.stdout, self.stderr)):
             if file is not None:
                 if number:
@@ -236,9 +316,18 @@ class Process:
             self._account = Account()
             self._live.ledger.finish(self._meter, detached="JK_RUN_DETACH" in self._program.flags)
 
+    def _insides(self) -> tuple[Talk, _native.Run, threading.RLock]:
+        """For what else moves the bytes of a program, in this package: under the lock, and for as long as it runs."""
+        if self._run.closed and not self._talk.ended:
+            raise ClosedError("this process handle is closed")
+        if self._reading is not None or self._on_terminal:
+            raise SpecError("process", self, "a program with pipes, whose output is not read by stream() or lines()")
+        return self._talk, self._run, self._lock
+
     def _disown(self) -> None:
         """After a fork, in the child: let go without touching the program, which is the parent's."""
         self._lock = threading.RLock()
+        self._reading = None
         for number in (1, 2):
             self._run.lend(number, -1)
         self._run.disown()
@@ -253,7 +342,7 @@ class Process:
             if self.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     self.stdin.close()
-            if kind is not None:
+            if kind is not None or (self._reading is not None and not self._reading.over):
                 self.kill()
             self.wait()
         finally:
@@ -262,6 +351,12 @@ class Process:
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode {self.returncode}"
         return f"<jailkit.Process {self.args!r}: {state}>"
+
+
+def oom_kills(process: Process) -> int:
+    """Return how often the kernel has killed for want of memory where this program counts, since its start."""
+    meter = process._meter  # noqa: SLF001 - its own module
+    return meter.oom_kills() if meter else 0
 
 
 _open_processes: weakref.WeakSet[Process] = weakref.WeakSet()
@@ -273,55 +368,3 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def open_program(
-    live: LiveJail,
-    program: Program,
-    streams: tuple[Stream, Stream, Stream],
-    *,
-    text: bool,
-    isolation: tuple[Protection, ...],
-) -> Process:
-    """Start a program and return when it runs.
-
-    Raises:
-        LaunchError: The program could not be started.
-        ClosedError: The jail is closed, or has ended.
-    """
-    began = time.monotonic()
-    run = _native.Run()
-    meter: Meter | None = None
-    try:
-        meter = live.submit_metered(run, program, descriptors(*streams), watched=True)
-        _wait_exec(live, run, program)
-        return Process(live, run, program, isolation, began=began, text=text, meter=meter)
-    except BaseException:
-        run.close()
-        live.ledger.finish(meter)
-        raise
-
-
-def _wait_exec(live: LiveJail, run: _native.Run, program: Program) -> None:
-    alive = None
-    while alive is None:
-        try:
-            alive = run.wait_exec(_EXEC_SECONDS)
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            raise live.lost("PID 1 did not start a program") from None
-    report = run.report
-    if report is not None and report.kind is _native.ReportKind.FAILED:
-        raise launch_error(report, program.argv)
-    if not alive and report is None:
-        raise live.lost()
-
-
-def _file(run: _native.Run, number: int, *, text: bool) -> IO[Any] | None:
-    fd = run.stream(number)
-    if fd < 0:
-        return None
-    raw = open(fd, "rb" if number else "wb")  # noqa: SIM115 - the Process closes it
-    run.lend(number, -1)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) if text else raw

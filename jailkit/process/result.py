@@ -11,7 +11,7 @@ import attrs
 from jailkit._errors import ExitError
 from jailkit.plan import Protection
 
-__all__ = ["ExitReason", "Output", "Result", "Usage"]
+__all__ = ["Denial", "ExitReason", "Output", "Result", "Usage"]
 
 Output = TypeVar("Output", bytes, str)
 
@@ -96,6 +96,35 @@ class Usage:
 
 
 @attrs.frozen(kw_only=True)
+class Denial:
+    """Something that the jail refused, as the host program saw it.
+
+    Told by the filter of system calls (seccomp(2)), which is the jail's and cannot be left; addresses are read from the
+    memory of the caller, which may change it meanwhile: they are its word. What is not seen: a call that is refused
+    with ENOSYS, of which libraries use another; files that are not in the jail, and what their modes, mounts and
+    Landlock refuse; datagrams with an address of their own.
+
+    Attributes:
+        call: Name of the system call, or "" where more different things were refused than are listed.
+        what: The same with what can be said of its arguments, such as ``connect to 10.0.0.1:80``.
+        count: How often.
+        remedy: The argument of `Jail` that would allow it; "" where none does.
+
+    >>> print(Denial(call="ptrace", what="ptrace", count=1, remedy="allow=Allow(ptrace=True)"))
+    ptrace was refused; allow it with allow=Allow(ptrace=True)
+    """
+
+    call: str
+    what: str
+    count: int
+    remedy: str
+
+    def __str__(self) -> str:
+        times = f" {self.count} times" if self.count > 1 else ""
+        return f"{self.what} was refused{times}{f'; allow it with {self.remedy}' if self.remedy else ''}"
+
+
+@attrs.frozen(kw_only=True)
 class Result(Generic[Output]):
     r"""How a program ended and what it wrote.
 
@@ -109,6 +138,7 @@ class Result(Generic[Output]):
         truncated: Whether something was cut from `stdout` or `stderr`.
         usage: What it used.
         isolation: The protections of its jail, and whether each was in force.
+        denials: With ``report_denials=True``, what it and all that it started were refused; else empty.
     """
 
     argv: tuple[bytes, ...]
@@ -119,6 +149,7 @@ class Result(Generic[Output]):
     truncated: bool
     usage: Usage
     isolation: tuple[Protection, ...] = attrs.field(repr=False)
+    denials: tuple[Denial, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -1,4 +1,4 @@
-"""The conversation with a running program: bytes, deadline, output bound, orders; until its end is reported."""
+"""The talk with a running program: bytes, deadline, output bound, orders; until its end is reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jailkit._native import Event, Report, Run
 from jailkit.process.cgroup import Meter
 from jailkit.process.result import ExitReason
 
-__all__ = ["KILL_SECONDS", "Captured", "Conversation"]
+__all__ = ["KILL_SECONDS", "Captured", "Talk"]
 
 _PROCESSORS = os.cpu_count() or 1
 KILL_SECONDS = 2.0
@@ -35,12 +35,22 @@ class Captured:
     bound: float
     parts: tuple[list[bytes], list[bytes]] = attrs.field(factory=lambda: ([], []))
     size: int = 0
+    passing: list[tuple[int, bytes]] | None = None
+    """Where a reader who takes it as it comes is given it, instead of all of it in the end. He empties this."""
 
     def add(self, index: int, data: bytes) -> None:
         """Keep some bytes; once over the bound, of what still comes before the program is dead, no more than that."""
-        if data and self.size <= self.bound + 2 * len(data):
+        if data and self.passing is not None:
+            if fitting := data if self.bound == math.inf else data[: max(0, int(self.bound) - self.size)]:
+                self.passing.append((index, fitting))
+            self.size += len(data)
+        elif data and self.size <= self.bound + 2 * len(data):
             self.parts[index].append(data)
             self.size += len(data)
+
+    def pass_by(self, size: int) -> None:
+        """Count bytes that somebody else has read, and keeps."""
+        self.size += size
 
     @property
     def full(self) -> bool:
@@ -50,7 +60,7 @@ class Captured:
     def contents(self, index: int) -> bytes:
         """Return one stream: all of it, or its head and its tail when both together are over the bound."""
         data = b"".join(self.parts[index])
-        if not self.full:
+        if not self.full or self.passing is not None:
             return data
         room = int(self.bound) * len(data) // self.size  # each stream its share of the bound
         return data[: room - room // 2] + data[len(data) - room // 2 :]
@@ -62,7 +72,7 @@ class Captured:
 
 
 @attrs.define
-class Conversation:
+class Talk:
     """One program from its start to the report of its end.
 
     Attributes:
@@ -95,21 +105,33 @@ class Conversation:
             now = time.monotonic()
             if now >= until:
                 return False
-            wake = min(until, self._escalate)
-            if self.verdict is None:
-                wake = min(wake, self.deadline, self._meter_due(now))
-            if self.captured.bound != math.inf:
-                self.run.allow(None if self.captured.full else int(self.captured.bound) - self.captured.size)
-            events = self.run.talk(None if wake == math.inf else wake - now)
-            for index in (0, 1):
-                self.captured.add(index, self.run.take(index + 1))
-            # A full buffer may have more behind it, so that is no end yet.
-            self.ended = not events & Event.FULL and bool(events & (Event.REPORT | Event.LOST))
-            if not self.ended:
-                self._look()
-            elif self.captured.full and self.verdict is None:
-                self.verdict = ExitReason.OUTPUT  # it was over the bound, even if it was faster than the order to kill
+            wake = min(until, self.due(now))
+            self.step(None if wake == math.inf else wake - now)
         return True
+
+    def due(self, now: float) -> float:
+        """Return when a step is to be made although nothing has come, on the monotonic clock; look at the meter."""
+        return self._escalate if self.verdict else min(self._escalate, self.deadline, self._meter_due(now))
+
+    def step(self, seconds: float | None) -> bool:
+        """Move bytes until something is to be decided, for so long at most, and decide it.
+
+        Return whether the program has ended and nothing is left in the streams that are listened to.
+        """
+        if self.captured.bound != math.inf:
+            self.run.allow(None if self.captured.full else int(self.captured.bound) - self.captured.size)
+        events = self.run.talk(seconds)
+        for index in (0, 1):
+            self.captured.add(index, self.run.take(index + 1))
+        gone = bool(events & (Event.REPORT | Event.LOST))
+        if not gone:
+            self._look()
+        elif self.captured.full and self.verdict is None:
+            self.verdict = ExitReason.OUTPUT  # it was over the bound, even if it was faster than the order to kill
+        # A full buffer may have more behind it, so that is no end yet.
+        over = gone and not events & Event.FULL
+        self.ended = self.ended or over
+        return over
 
     @property
     def report(self) -> Report | None:

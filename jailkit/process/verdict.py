@@ -13,7 +13,7 @@ import attrs
 from jailkit._native import Report
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Counters, Meter
-from jailkit.process.result import ExitReason, Result, Usage
+from jailkit.process.result import Denial, ExitReason, Result, Usage
 from jailkit.process.talk import Captured
 
 __all__ = ["PRECEDENCE", "Account", "judge", "take_account"]
@@ -90,6 +90,7 @@ def judge(
     wall: float,
     isolation: tuple[Protection, ...],
     account: Account = _NO_ACCOUNT,
+    denials: tuple[Denial, ...] = (),
 ) -> Result[Any]:
     """Decide how a program ended. Without a report, PID 1 was killed, and the program with it."""
     returncode = os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
@@ -106,6 +107,7 @@ def judge(
         truncated=captured.full,
         usage=_usage(report, wall, account),
         isolation=isolation,
+        denials=denials,
     )
 
 

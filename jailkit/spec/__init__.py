@@ -10,6 +10,7 @@ from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
 from jailkit.spec.network import Network, Port, Rule
 from jailkit.spec.seccomp import Refusal, SeccompPolicy
+from jailkit.spec.terminal import Pty, Terminal, terminal_of
 from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
 from jailkit.spec.user import User
 
@@ -31,12 +32,15 @@ __all__ = [
     "Network",
     "Port",
     "Proc",
+    "Pty",
     "Refusal",
     "Rule",
     "SeccompPolicy",
     "Symlink",
+    "Terminal",
     "Tier",
     "Tmpfs",
     "User",
     "Writable",
+    "terminal_of",
 ]

@@ -20,6 +20,16 @@ NR.update({name: pair[0 if X86 else 1] for name, pair in dict(
 NR.update(io_uring_setup=425, fsconfig=431, fspick=433, pidfd_open=434, clone3=435, openat2=437, pidfd_getfd=438,
           process_madvise=440, pidfd_send_signal=424, listmount=458, quotactl_fd=443)
 
+def _refused_early(kind, error, trace):
+    "Where files and sockets are out of reach, the first step may be refused already, which is as good."
+    if not C.get("bare tier") or not isinstance(error, OSError) or not error.errno:
+        return sys.__excepthook__(kind, error, trace)
+    say(errno.errorcode[error.errno])
+    sys.stdout.flush()
+    os._exit(0)
+
+sys.excepthook = _refused_early
+
 def memory(size):
     "Some bytes, and where they are."
     global _kept

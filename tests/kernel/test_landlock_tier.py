@@ -17,6 +17,7 @@ from jailkit import Bind, ExitReason, Jail, Limits
 from tests import leaks
 from tests.facts import PYTHON
 from tests.inside import host_program, inside, outside
+from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("python", "landlock6", "libseccomp"), pytest.mark.timeout(180)]
 
@@ -289,3 +290,21 @@ def test_a_killed_host_or_pid_1_takes_all_along(victim: str) -> None:
         time.sleep(0.05)
     assert not os.path.exists(private)
     leaks.reap(keep=shells)
+
+
+def test_a_terminal_is_refused_by_name(bare: Jail) -> None:
+    """The host's terminals are not the jail's to give, and there is no file system of terminals of its own."""
+    with pytest.raises(jailkit.UnsupportedError, match="landlock"):
+        bare.run(["true"], pty=True)
+
+
+def test_python_sessions(bare: Jail) -> None:
+    """They serve calls here too, where other processes cannot be seen: nothing is left of a call."""
+    with bare.python(["json"], timeout=patient(30)) as py:
+        assert py.call("json:loads", "[1]") == [1]
+        leave = "import os, time\nopen('left', 'w').close()\nos.mkdir('d')\nif os.fork() == 0: time.sleep(3600)"
+        assert py.run_exec(leave).ok
+        assert py.call("os:listdir", ".") == []
+        assert py.starts == 1
+        assert py.run_exec("import os; os.kill(os.getppid(), 9)").reason is ExitReason.LOST
+        assert py.call("json:loads", "[2]") == [2]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import platform
+import time
 from pathlib import Path
 
 import pytest
 
+import jailkit
 from jailkit import Jail, Level, SeccompPolicy
 from tests.compiled import compile_static
 from tests.inside import as_namespace_root, inside, outside, public_directory
+from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("userns", "python", "libseccomp"), pytest.mark.timeout(120)]
 GOLDEN = json.loads((Path(__file__).parent / "golden" / f"default-{platform.machine()}.json").read_text())
@@ -199,3 +202,29 @@ def test_a_superuser_with_a_filter() -> None:
         assert inside(jail, code) == ["POSSIBLE", "EPERM", "EPERM"]
     with Jail(level=Level.JAIL) as jail:
         assert inside(jail, code)[2] == "POSSIBLE"
+
+
+def filters_of(status: str) -> int:
+    """Return how many filters a process is under, by its status file."""
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return int(fields["Seccomp_filters"]) if fields["Seccomp"] == "2" else 0
+
+
+@pytest.mark.parametrize(("policy", "count"), [(None, 1), ("strict", 2), (False, 0)])
+def test_a_program_is_filtered_whenever_it_comes(policy: bool | str | None, count: int) -> None:
+    """Before PID 1 was ready for it, and after; by default PID 1 is under the same filter as its programs."""
+    cat = ["cat", "/proc/self/status"]
+    assert filters_of(jailkit.run(cat, text=True, seccomp=policy).stdout) == count
+    with Jail(seccomp=policy) as jail:
+        assert filters_of(jail.run(cat, text=True).stdout) == count
+        deadline = time.monotonic() + patient(10)
+        while filters_of(status_of(jail.pid)) != bool(count):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert filters_of(jail.run(cat, text=True).stdout) == count
+
+
+def status_of(pid: int) -> str:
+    """Read the status of a process of the host."""
+    with open(f"/proc/{pid}/status") as file:
+        return file.read()

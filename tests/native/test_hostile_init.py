@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -223,6 +224,26 @@ def test_of_a_file(
             use(jail)
         assert getattr(caught.value, "errno", None) == number
         del caught
+
+
+LISTENERS = {
+    "nothing": "say(channel, told('OPENED'))",
+    "a file": "say(channel, told('OPENED'), [null()])",
+    "a pipe that nobody writes to": "say(channel, told('OPENED'), [os.pipe()[0]])",
+    "a start": "say(channel, told('STARTED'), [null()])",
+    "silence": "ever()",
+}
+
+
+@pytest.mark.requires("libseccomp")
+@pytest.mark.parametrize("words", LISTENERS.values(), ids=LISTENERS)
+def test_of_what_is_no_listener(hands: Hands, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Nobody listens to a descriptor that is none of a filter's; the program has no end that is believed."""
+    monkeypatch.setattr("jailkit.process.denials._START_SECONDS", 0.5)
+    hands.say(f"be_ready()\nchannel, more = request()\n{words}\nos._exit(0)")
+    with Jail(report_denials=True) as jail:
+        assert is_over(jail)
+    assert not [thread for thread in threading.enumerate() if thread.name == "jailkit-denials"]
 
 
 def test_of_requests_that_nobody_takes(hands: Hands) -> None:

@@ -45,6 +45,7 @@ FIELDS: dict[str, tuple[list[str], Any]] = {
     "tier": (["--tier", "landlock"], "landlock"),
     "landlock": (["--landlock"], True),
     "cgroup": (["--cgroup", "/judges"], "/judges"),
+    "report_denials": (["--report-denials"], True),
 }
 LIMITS = {
     "memory": (["--memory", "64M"], 64 << 20),

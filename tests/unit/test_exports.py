@@ -26,6 +26,8 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "ClosedError": (("the jail is closed",), {}),
     "WaitTimeout": ((["sleep", "9"], 0.5), {}),
     "ExitError": ((RESULT,), {}),
+    "RemoteError": (("ValueError", "no such thing", "Traceback (most recent call last):\n"), {}),
+    "CallFailed": (("the call was ended", "WALL_TIME", b"out", b"err\n"), {}),
 }
 for _name in ("LaunchError", "CommandNotFound", "CommandNotExecutable"):
     ARGUMENTS[_name] = ((), {"phase": "jail", "errno": 2, "description": "open /x", "step": 3, "hint": "look"})

@@ -30,24 +30,34 @@ ALLOWED = {
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
     "_connected": {"spec", "process"},
     "_limited": {"spec", "_launch", "process"},
-    "_jail": {"_errors", "spec", "plan", "_host", "_native", "process", "_launch", "_limited", "_connected"},
+    "python": {"_errors", "spec", "process"},
+    "_sessions": {"spec", "plan", "process", "_launch", "python"},
+    "_jail": {
+        *("_errors", "spec", "plan", "_host", "_native", "process"),
+        *("_launch", "_limited", "_sessions", "_connected"),
+    },
+    "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
+    "_pool": {"_errors", "spec", "_jail", "process"},
+    "aio": {"_jail", "_launch", "plan", "process", "spec"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
 ONLY = {
     # Who watches is handed one decided program, and a result repeats which protections were in force; neither says
     # how that came about.
-    ("process", "plan"): {"GroupPlan", "Program", "Protection", "Setting"},
+    ("process", "plan"): {"GroupPlan", "Notices", "Program", "Protection", "Setting"},
+    ("aio", "plan"): {"Plan", "Protection"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
 ON_TOP = {"", "__main__", "_cli", "_doctor"}
 # Beside those of the package itself, these names are public.
-PUBLIC = {"jailkit", "jailkit.syscalls"}
+PUBLIC = {"jailkit", "jailkit.aio", "jailkit.syscalls"}
 # What an extra brings, one module imports; that module is imported where it is needed.
 EXTRAS = {
     "jailkit._bus": {"jeepney"},
     "jailkit._network.netlink": {"pyroute2"},
+    "jailkit.aio._loop": {"anyio"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -87,7 +87,8 @@ def test_the_order_is_the_protection(pair: tuple[JailSpec, Host]) -> None:
     ]
     assert order == sorted(order)
     assert order[-1] == len(steps) - 1
-    assert len(where(steps, "landlock_restrict")) == len(where(steps, "filter")) == 1
+    assert len(where(steps, "landlock_restrict")) == 1
+    assert [steps[index].value for index in where(steps, "filter")] == [1, 0]
     rulesets = {one.slot: one.text for one in steps if one.op == "landlock_ruleset"}
     assert {text[16] for text in rulesets.values()} == {3}, "both scope signals and abstract sockets"
     assert rulesets["rules"][8] == (3 if pair[0].net is False else 0)
@@ -133,7 +134,7 @@ def test_the_filter_closes_what_landlock_leaves_open() -> None:
         made = filter_of(JailSpec(tier="landlock"), lent=lent)
         assert made is not None
         said, checked = dict(made.actions), {one.call for one in made.conditions}
-        for call in ("socket", "mq_open", "utimensat", "setxattr", "inotify_add_watch", "keyctl", "unshare"):
+        for call in ("socket", "mq_open", "utimensat", "setxattr", "inotify_add_watch", "keyctl"):
             assert said[call] == "EPERM", call
             assert call not in checked
         assert ("chmod" in checked) == lent

@@ -10,10 +10,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jailkit._errors import UnsupportedError
-from jailkit.plan import Host, compile_plan, prepare
+from jailkit.plan import Cgroups, Host, compile_plan, modify, prepare
 from jailkit.plan.bounds import bounds
 from jailkit.spec import UNLIMITED, Command, JailSpec, Level, Limits
-from tests.plans import NEEDS_CGROUPS, RLIMITS, TIERS, VALUES, root_host, user_host, without_cgroups
+from tests.plans import (
+    CGROUPS_V1,
+    CGROUPS_V2,
+    NEEDS_CGROUPS,
+    RLIMITS,
+    TIERS,
+    VALUES,
+    root_host,
+    user_host,
+    without_cgroups,
+)
 from tests.strategies import LEVELS, LIMITS
 
 HARD = st.fixed_dictionaries({}, optional={name: st.just(-1) | st.integers(2, 2**20) for name in RLIMITS.values()})
@@ -146,3 +156,18 @@ def test_limits_of_one_host_are_not_found_again_for_another() -> None:
         made = prepare(Command(["x"]), spec, compile_plan(spec, host), host)
         amounts.append({name: soft for name, soft, _ in made.rlimits}["RLIMIT_NPROC"])
     assert amounts == [5, 6, 5]
+
+
+@pytest.mark.parametrize("cgroups", [CGROUPS_V1, CGROUPS_V2], ids=["v1", "v2"])
+def test_limits_of_io_change_for_every_disk(cgroups: Cgroups) -> None:
+    """A change names each disk of the host, and leaves what was said of it otherwise."""
+    host = root_host(cgroups=cgroups)
+    spec = JailSpec(limits=Limits(read_bps=1000, write_bps=2000))
+    plan, changed, settings = modify(compile_plan(spec, host), spec, Limits(write_bps=3000), host)
+    assert changed.limits == Limits(read_bps=1000, write_bps=3000)
+    assert [setting.text.split()[0] for setting in settings] == list(cgroups.devices)
+    assert all("3000" in setting.text for setting in settings)
+    assert plan.group is not None
+    texts = [setting.text for setting in plan.group.settings if setting.field.endswith("_bps")]
+    assert sum("1000" in text for text in texts) == sum("3000" in text for text in texts) == len(cgroups.devices)
+    assert not any("2000" in text for text in texts)

@@ -20,7 +20,7 @@ from jailkit._native import Event, Report, ReportKind
 from jailkit.plan import Protection, compile_plan, prepare
 from jailkit.process import ExitReason, Result
 from jailkit.process.failure import launch_error
-from jailkit.process.talk import Captured, Conversation
+from jailkit.process.talk import Captured, Talk
 from jailkit.process.verdict import judge
 from jailkit.spec import Command, JailSpec
 from tests.plans import user_host
@@ -205,9 +205,9 @@ class Ended:
         self.orders.append(number)
 
 
-def talked(run: Ended, bound: float, said: ExitReason | None = None) -> Conversation:
+def talked(run: Ended, bound: float, said: ExitReason | None = None) -> Talk:
     """Return the conversation with such a program, at its end."""
-    talk = Conversation(run=run, captured=Captured(bound), deadline=math.inf, kill_jail=lambda: None, verdict=said)  # type: ignore[arg-type]
+    talk = Talk(run=run, captured=Captured(bound), deadline=math.inf, kill_jail=lambda: None, verdict=said)  # type: ignore[arg-type]
     assert talk.advance()
     return talk
 

@@ -14,33 +14,31 @@ static int make_pipe(int *ours, int *theirs, int we_read) {
 
 int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
               const struct jk_joins *joins) {
-    int made[4] = {-1, -1, -1, -1}, passed[6 + JK_JOINS], pair[2] = {-1, -1}, error = 0, count = 1, file = -1;
+    int theirs[6] = {-1, -1, -1, -1, -1, -1}, passed[6 + JK_JOINS], pair[2], error = 0, count = 1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     run->channel = pair[0];
-    passed[0] = pair[1];
+    passed[0] = theirs[4] = pair[1];
     for (int n = 0; n < 3 && !error; n++) {
         if (stdio[n] == JK_PIPE)
-            error = make_pipe(&run->stream[n].fd, &made[n], n != 0);
+            error = make_pipe(&run->stream[n].fd, &theirs[n], n != 0);
         if (stdio[n] != JK_NULL && stdio[n] != JK_SAME)
-            passed[count++] = stdio[n] == JK_PIPE ? made[n] : stdio[n];
+            passed[count++] = stdio[n] == JK_PIPE ? theirs[n] : stdio[n];
     }
     if (!error && size > JK_INLINE) {
-        passed[count++] = file = jk_memory_file(request, size);
-        error = file < 0 ? file : 0;
+        passed[count++] = theirs[5] = jk_memory_file(request, size);
+        error = theirs[5] < 0 ? theirs[5] : 0;
     }
     if (!error && watched) {
-        error = make_pipe(&run->exec_pipe, &made[3], 1);
-        passed[count++] = made[3];
+        error = make_pipe(&run->exec_pipe, &theirs[3], 1);
+        passed[count++] = theirs[3];
     }
     for (int n = 0; joins && n < joins->count; n++)
         passed[count++] = joins->fd[n];
     if (!error)
         error = jk_send(ctl, request, size > JK_INLINE ? sizeof(struct jk_request) : size, passed, count);
-    for (int n = 0; n < 4; n++)
-        close_fd(&made[n]);
-    close_fd(&pair[1]);
-    close_fd(&file);
+    for (int n = 0; n < 6; n++)
+        close_fd(&theirs[n]);
     return error;
 }
 
@@ -54,32 +52,32 @@ int jk_keep(struct jk_run *run, const struct jk_report *report) {
     return run->got_report = 1;
 }
 
-int jk_wait_exec(struct jk_run *run, int timeout_ms) {
+/* Take one message about a program: a descriptor to keep, or the report of its end. */
+static int hear(struct jk_run *run, int timeout_ms) {
     struct jk_report report;
+    int fd, heard = jk_receive(run->channel, &report, &fd, timeout_ms);
+    int *place = heard != 1 || report.kind != JK_REPORT_STARTED ? &run->file : &run->pidfd;
+    if (fd >= 0 && *place < 0 && (report.kind == JK_REPORT_STARTED || report.kind == JK_REPORT_OPENED))
+        return *place = fd, heard;
+    close_fd(&fd);
+    return heard == 1 ? jk_keep(run, &report) : heard;
+}
+
+int jk_wait_exec(struct jk_run *run, int timeout_ms) {
     struct pollfd executed = {run->exec_pipe, POLLIN, 0};
-    int fd, heard = executed.fd < 0 ? 1 : poll(&executed, 1, timeout_ms);
+    int heard = executed.fd < 0 ? 1 : poll(&executed, 1, timeout_ms);
     if (heard <= 0)
         return heard == 0 ? -EAGAIN : -errno; /* EINTR: let Python look at the signal, and come again */
     close_fd(&run->exec_pipe);
     /* The program's own word, if it failed, is on the channel by now; that of PID 1 may still be on its way. */
-    while (heard == 1 && !run->got_report) {
-        heard = jk_receive(run->channel, &report, &fd, run->pidfd < 0 ? timeout_ms : 0);
-        if (heard == 1 && report.kind == JK_REPORT_STARTED && run->pidfd < 0 && fd >= 0) {
-            run->pidfd = fd;
-        } else if (heard == 1) {
-            close_fd(&fd);
-            heard = jk_keep(run, &report);
-        }
-    }
+    while (heard == 1 && !run->got_report)
+        heard = hear(run, run->pidfd < 0 ? timeout_ms : 0);
     return heard == -EAGAIN && run->pidfd >= 0 ? 1 : heard;
 }
 
 int jk_take_file(struct jk_run *run, int timeout_ms) {
-    struct jk_report report;
-    int heard = jk_receive(run->channel, &report, &run->file, timeout_ms);
-    if (heard == 1 && report.kind != JK_REPORT_OPENED)
-        close_fd(&run->file);
-    return heard == 1 ? run->file >= 0 || jk_keep(run, &report) : heard;
+    int heard = hear(run, timeout_ms);
+    return heard == 1 ? run->file >= 0 || run->got_report : heard;
 }
 
 int jk_order(const struct jk_run *run, int order) {

@@ -28,7 +28,7 @@ static void child(const char *init, char *const argv[], const int *fds, int coun
 
 static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan,
                       const struct jk_joins *joins) {
-    int fds[JK_JOIN_FD + JK_JOINS] = {-1, -1, -1, ctl, plan, -1, -1};
+    int fds[JK_JOIN_FD + JK_JOINS] = {-1, -1, -1, ctl, plan};
     char number[16];
     char *const argv[] = {"jailkit-init", number, NULL};
     volatile int error = 0;
@@ -131,8 +131,7 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
             while ((polled = poll(&dead, 1, timeout_ms)) < 0 && errno == EINTR)
                 ;
         }
-        if (polled >
-            0) /* a host program that ignores SIGCHLD, or waits for all its children, has reaped it: no error */
+        if (polled > 0) /* reaped already, where the host program ignores SIGCHLD or waits for all: no error */
             waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);
         close_fd(&jail->pidfd);
     } else

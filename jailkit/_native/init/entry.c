@@ -4,9 +4,7 @@
 int jail_main(int argc, char **argv);
 
 __attribute__((noreturn, used)) void entry(long *stack) {
-    int code = jail_main((int)stack[0], (char **)(stack + 1));
-    for (;;)
-        SYS(exit_group, code);
+    leave(jail_main((int)stack[0], (char **)(stack + 1)));
 }
 
 #if defined(__x86_64__)

@@ -61,6 +61,5 @@ void end_jail(int code) {
     if (pid1) /* orphans are our children: with the last one nothing is left */
         for (SYS(kill, -1, SIGKILL); SYS(wait4, -1, 0, __WALL, 0) > 0;)
             ;
-    for (;;)
-        SYS(exit_group, code);
+    leave(code);
 }

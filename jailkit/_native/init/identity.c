@@ -63,9 +63,7 @@ int step_newidmap(struct jail *j, const long *arg) {
         SYS(exit_group, 127);
     }
     long error = helper < 0 ? helper : SYS(wait4, helper, &status, __WALL, 0);
-    if (error < 0)
-        return (int)error;
-    return status == 0 ? 0 : status == 127 << 8 ? -ENOENT : -EPERM;
+    return error < 0 ? (int)error : status == 0 ? 0 : status == 127 << 8 ? -ENOENT : -EPERM;
 }
 
 /* Only its name in /proc is wanted: the namespace lives on in the descriptor, the process does not. */

@@ -29,9 +29,8 @@ struct jail {
     int pid;          /* PID 1 of the jail, in the numbers of the process that reads this */
     int gate[2];      /* a socket pair: PID 1 listens at [0] to the host phase at [1] */
     int released;
-    int proc;    /* the procfs in which PID 1 finds programs */
-    int scratch; /* what holds all that the jail can write */
-    int signals; /* a signalfd that tells of their end */
+    int kept[3]; /* the procfs in which PID 1 finds programs, what holds all that the jail can write, and a signalfd
+                  * that tells of their end */
     int slot[JK_SLOTS];
 };
 
@@ -63,7 +62,8 @@ step_function step_setattr, step_attach, step_mask, step_check_device;
 step_function step_idmap, step_proc_write, step_newidmap, step_userns, step_cap_bound;
 
 /* confine.c */
-long load_filter(void);
+extern int kept_filters, inherited_filters; /* of the first so many PID 1 loads, and programs inherit them */
+long load_filters(int from, int to);
 step_function step_filter, step_landlock_rule;
 
 /* serve.c, program.c, stack.c, tree.c */
@@ -71,8 +71,10 @@ struct launch { /* all that a program needs between its birth and its exec, wher
     const struct jk_request *request;
     const char **vectors; /* room for candidates, argv and envp, each with its NULL */
     int channel, stdio[3], exec_pipe, joins[JK_JOINS];
-    int rules; /* what it puts itself under where there are no namespaces, or -1 */
+    int filtered; /* so many filters it has inherited */
+    int rules;    /* what it puts itself under where there are no namespaces, or -1 */
 };
+extern struct stat own_file; /* the program of PID 1: no other may execute it, or open it */
 step_function step_prepare;
 __attribute__((noreturn)) void serve(const struct jail *j);
 __attribute__((noreturn)) void program(void *launch);

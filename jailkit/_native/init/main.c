@@ -10,13 +10,13 @@
 
 #include <linux/mman.h>
 
-static struct jail the_jail;
+union control { /* beside a message: as many descriptors as one ever has */
+    struct cmsghdr head;
+    char space[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))];
+};
 
 int send_report(int sock, const struct jk_report *report, int passed_fd) {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union control control = {0};
     struct iovec bytes = {(void *)report, sizeof *report};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
     if (passed_fd >= 0) {
@@ -25,7 +25,7 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
         control.head.cmsg_type = SCM_RIGHTS;
         copy_bytes(CMSG_DATA(&control.head), &passed_fd, sizeof passed_fd);
         message.msg_control = &control;
-        message.msg_controllen = sizeof control;
+        message.msg_controllen = CMSG_SPACE(sizeof passed_fd);
     }
     return (int)SYS(sendmsg, sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -33,10 +33,7 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
 /* One message, and as many descriptors as there is room for (the rest of `fds` is left alone); as
  * recvmsg(2). A message that was cut, or whose descriptors were, is an error. */
 int receive_message(int sock, void *bytes, size_t size, int *fds, int most) {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE((6 + JK_JOINS) * sizeof(int))];
-    } control;
+    union control control;
     struct iovec into = {bytes, size};
     struct msghdr message = {.msg_iov = &into,
                              .msg_iovlen = 1,
@@ -140,17 +137,16 @@ static int load_plan(struct jail *j) {
 }
 
 int jail_main(int argc, char **argv) {
-    struct jail *j = &the_jail;
+    static struct jail the_jail, *j = &the_jail;
     struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_HOST, .step = -1};
     for (const char *digit = argc > 1 ? argv[1] : ""; *digit >= '0' && *digit <= '9'; digit++)
         j->id_base = j->id_base * 10 + (uint32_t)(*digit - '0');
     for (int n = 0; n < JK_SLOTS; n++)
         j->slot[n] = SLOT_UNUSED;
-    j->gate[0] = j->gate[1] = j->proc = j->scratch = j->signals = -1;
+    j->gate[0] = j->gate[1] = j->kept[0] = j->kept[1] = j->kept[2] = -1;
     SYS(umask, 0); /* the modes of a plan are exact */
-    failed.error = load_plan(j);
-    if (failed.error < 0) {
-        failed.error = -failed.error;
+    failed.error = -load_plan(j);
+    if (failed.error > 0) {
         send_report(JK_CTL_FD, &failed, -1);
         return 1;
     }

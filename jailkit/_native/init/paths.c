@@ -66,12 +66,9 @@ int step_target(struct jail *j, const long *arg) {
     int made = (int)SYS(fstat, arg[2], &info);
     if (made < 0)
         return made;
-    if (S_ISDIR(info.st_mode)) {
-        made = make_name(arg[0], arg[1], __NR_mkdirat, 0755, 0);
-    } else {
-        made = create_file(arg, 0644);
+    made = S_ISDIR(info.st_mode) ? make_name(arg[0], arg[1], __NR_mkdirat, 0755, 0) : create_file(arg, 0644);
+    if (!S_ISDIR(info.st_mode))
         close_fd(made);
-    }
     return made == -EEXIST || made > 0 ? 0 : made;
 }
 

@@ -13,8 +13,7 @@ struct strings {
 __attribute__((noreturn)) static void fail(int step, long error) {
     struct jk_report failed = {.kind = JK_REPORT_FAILED, .phase = JK_PHASE_PROGRAM, .step = step, .error = (int)-error};
     SYS(write, CHANNEL_FD, &failed, sizeof failed); /* a call that every filter allows */
-    for (;;)
-        SYS(exit_group, 127);
+    leave(127);
 }
 
 static void must(int step, long result) {
@@ -73,10 +72,17 @@ static void set_identity(const struct jk_request *r) {
     }
 }
 
-/* Not through a magic link: /proc/self/exe is the program that runs here and now, which is PID 1's (CVE-2019-5736). */
-static int open_plainly(const char *path, uint64_t flags, uint64_t mode) {
-    struct open_how how = {flags | O_CLOEXEC, mode, RESOLVE_NO_MAGICLINKS};
-    return (int)SYS(openat2, AT_FDCWD, path, &how, sizeof how);
+/* Not the program that runs here and now, which is PID 1's: /proc/self/exe leads to it (CVE-2019-5736). Not by
+ * openat2 and RESOLVE_NO_MAGICLINKS, which no program may call, and PID 1 is under the filter of its programs. */
+static int open_plainly(const char *path, uint32_t flags, uint32_t mode) {
+    struct stat info = own_file; /* what cannot be looked at is refused */
+    int fd = (int)SYS(openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
+    if (fd >= 0)
+        SYS(fstat, fd, &info);
+    if (fd < 0 || info.st_ino != own_file.st_ino || info.st_dev != own_file.st_dev)
+        return fd;
+    close_fd(fd);
+    return -ELOOP;
 }
 
 /* An error that may be another candidate's good luck, or the end; EACCES only when no later candidate is better. */
@@ -86,22 +92,23 @@ static long next_error(long error, long result) {
     return result == -EACCES || error != -EACCES ? result : error;
 }
 
-/* As execvp(3) looks. In two rounds, because the filter refuses openat2, and cannot be taken back for the next one. */
-__attribute__((noreturn)) static void exec_first(const char **candidates, const char **argv, const char **envp) {
+/* As execvp(3) looks. In two rounds, because a filter may refuse openat, and cannot be taken back for the next one. */
+__attribute__((noreturn)) static void exec_first(const char **paths, const char **argv, const char **envp,
+                                                 int filtered) {
     long error = -ENOENT;
-    const char **found = candidates;
-    for (const char **candidate = candidates; *candidate; candidate++) {
-        long result = open_plainly(*candidate, O_PATH, 0);
+    const char **found = paths;
+    for (const char **path = paths; *path; path++) {
+        long result = open_plainly(*path, O_PATH, 0);
         close_fd((int)result);
         if (result >= 0)
-            *found++ = *candidate;
-        else if (found == candidates) /* else the one that was found decides */
+            *found++ = *path;
+        else if (found == paths) /* else the one that was found decides */
             error = next_error(error, result);
     }
     *found = 0;
-    must(JK_AT_FILTER, load_filter());
-    for (; *candidates; candidates++)
-        error = next_error(error, SYS(execve, *candidates, argv, envp));
+    must(JK_AT_FILTER, load_filters(filtered, kept_filters));
+    for (; *paths; paths++)
+        error = next_error(error, SYS(execve, *paths, argv, envp));
     fail(JK_AT_EXEC, error);
 }
 
@@ -111,8 +118,7 @@ __attribute__((noreturn)) static void open_for_host(const struct jk_request *r, 
     int fd = open_plainly(path, r->open_flags, r->open_flags & O_CREAT ? 0777 : 0);
     must(JK_AT_OPEN, fd);
     send_report(CHANNEL_FD, &report, fd);
-    for (;;)
-        SYS(exit_group, 0);
+    leave(0);
 }
 
 void program(void *told) {
@@ -121,8 +127,7 @@ void program(void *told) {
     uint64_t no_signals = 0;
     /* First of all the way to report: descriptor 3, over the control socket, which is not the program's. */
     if (SYS(dup3, launch->channel, CHANNEL_FD, O_CLOEXEC) < 0)
-        for (;;)
-            SYS(exit_group, 127);
+        leave(127);
     /* By files that the host has opened: its rights and its view of the groups count (cgroups(7)). */
     for (uint32_t n = 0; n < r->joins; n++)
         must(JK_AT_JOIN, SYS(write, launch->joins[n], "0", 1));
@@ -136,11 +141,13 @@ void program(void *told) {
     const char *directory = take_string(&strings);
     set_stdio(launch);
     must(JK_AT_SESSION, SYS(setsid));
+    if (r->flags & JK_RUN_TERMINAL)
+        must(JK_AT_SESSION, SYS(ioctl, 0, TIOCSCTTY, 0));
     set_identity(r);
     must(JK_AT_CWD, SYS(chdir, directory));
     must(JK_AT_SIGNALS,
          SYS(rt_sigprocmask, 2 /* SIG_SETMASK, in the kernel's numbers */, &no_signals, 0, sizeof no_signals));
     if (r->flags & JK_RUN_OPEN)
         open_for_host(r, candidates[0]);
-    exec_first(candidates, argv, envp);
+    exec_first(candidates, argv, envp, launch->filtered);
 }

@@ -79,6 +79,7 @@ static long tell(struct run *run, const int *fds) {
         return error;
     run->area->launch.channel = run->channel;
     run->area->launch.rules = pid1 ? PROC : -1;
+    run->area->launch.filtered = filtered; /* now, and not when it is born: PID 1 does not wait for that */
     copy_bytes(run->area->launch.stdio, stdio, sizeof stdio);
     run->area->launch.exec_pipe = flags & JK_RUN_EXEC_PIPE ? fds[next++] : -1;
     copy_bytes(run->area->launch.joins, fds + next, request.head.joins * sizeof *fds);

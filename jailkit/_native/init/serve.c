@@ -8,6 +8,8 @@
 
 static struct run runs[JK_RUNS];
 static uint32_t run_count;
+int filtered;
+struct stat own_file;
 
 static void take_order(struct run *run, short events) {
     int32_t order = JK_ORDER_KILL_TREE;
@@ -26,31 +28,19 @@ static void take_order(struct run *run, short events) {
     run->channel = -1;
 }
 
-static uint64_t microseconds(struct timeval time) {
-    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
-}
+_Static_assert(sizeof(struct jk_usage) == sizeof(struct rusage), "the kernel's");
 
 static void note_end(int pid, int status, const struct rusage *used) {
     struct run *run = runs;
     struct statfs scratch;
-    struct rusage own;
     while (run < runs + run_count && (run->pid != pid || run->ended))
         run++;
     if (run == runs + run_count) /* an orphan */
         return;
     run->ended = 1;
     run->report = (struct jk_report){.kind = JK_REPORT_EXITED, .pid = pid, .status = status};
-    run->report.user_us = microseconds(used->ru_utime);
-    run->report.system_us = microseconds(used->ru_stime);
-    run->report.max_rss_kib = (uint64_t)used->ru_maxrss;
-    run->report.minor_faults = (uint64_t)used->ru_minflt;
-    run->report.major_faults = (uint64_t)used->ru_majflt;
-    run->report.blocks_in = (uint64_t)used->ru_inblock;
-    run->report.blocks_out = (uint64_t)used->ru_oublock;
-    run->report.switches = (uint64_t)used->ru_nvcsw;
-    run->report.preemptions = (uint64_t)used->ru_nivcsw;
-    if (SYS(getrusage, RUSAGE_SELF, &own) == 0)
-        run->report.init_us = microseconds(own.ru_utime) + microseconds(own.ru_stime);
+    copy_bytes(&run->report.used, used, sizeof *used);
+    SYS(getrusage, RUSAGE_SELF, &run->report.init);
     if (SYS(fstatfs, SCRATCH, &scratch) == 0) {
         run->report.scratch_bytes = (uint64_t)scratch.f_bfree * (uint64_t)scratch.f_bsize;
         run->report.scratch_names = (uint64_t)scratch.f_ffree;
@@ -86,10 +76,11 @@ static void reap(void) {
 /* A step of the plan and not of serve(), because the plan waits for the network namespace after it. */
 int step_prepare(struct jail *j, const long *arg) {
     uint64_t child_ended = 1ull << (SIGCHLD - 1);
-    j->proc = (int)arg[0];
-    j->scratch = (int)arg[1];
-    j->signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
-    return j->signals < 0 ? j->signals : (int)(arg[2] ? use_guards() : prepare_mark(j->proc));
+    int signals = (int)SYS(signalfd4, -1, &child_ended, sizeof child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    const char *own = arg[2] ? "/proc/self/exe" : "self/exe";
+    long error = signals < 0 ? signals : SYS(newfstatat, arg[0], own, &own_file, 0);
+    copy_bytes(j->kept, (const int[]){(int)arg[0], (int)arg[1], signals}, sizeof j->kept);
+    return (int)(error < 0 ? error : arg[2] ? use_guards() : prepare_mark((int)arg[0]));
 }
 
 /*
@@ -98,11 +89,9 @@ int step_prepare(struct jail *j, const long *arg) {
  * free: whatever is opened from here on is at or above it.
  */
 static long settle(const struct jail *j) {
-    long error = SYS(dup3, j->proc, PROC, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->scratch, SCRATCH, O_CLOEXEC);
-    if (error >= 0)
-        error = SYS(dup3, j->signals, SIGNALS, O_CLOEXEC);
+    long error = 0;
+    for (int n = 0; n < 3 && error >= 0; n++)
+        error = SYS(dup3, j->kept[n], PROC + n, O_CLOEXEC);
     if (error >= 0)
         error = SYS(dup, CTL);
     if (error >= 0)
@@ -137,6 +126,8 @@ void serve(const struct jail *j) {
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
         prepare_mark(PROC); /* an error comes again when it matters */
+        if (filtered < inherited_filters && !(run_count && runs->flags & JK_RUN_ALONE)) /* that has no successor */
+            filtered = load_filters(0, inherited_filters) < 0 ? 0 : inherited_filters;
     }
     end_jail(1);
 }

@@ -38,6 +38,7 @@ long give_birth(struct run *run, unsigned long how);
 static inline char *stack_of(const struct run *run) {
     return (char *)run->area + run->area->size;
 }
+extern int filtered; /* so many filters PID 1 has loaded */
 /* guard.c */
 extern int pid1; /* 0 where PID 1 has a pid namespace, with which the kernel ends everything */
 long use_guards(void);

@@ -16,20 +16,19 @@ static step_function *const table[] = {
 };
 
 /* Which of its arguments a step reads itself, so that a wrong one would be a wild pointer: t: text, s: the size of the
- * text before, u: two lines of an id map. A step that has no line here is not carried out. */
-static const char *const reads[] = {
-    [JK_OP_CALL] = "",      [JK_OP_CLONE] = "",    [JK_OP_RELEASE] = "",       [JK_OP_GIVE] = "",
-    [JK_OP_TAKE] = "",      [JK_OP_IDMAP] = "tts", [JK_OP_PROC_WRITE] = "tts", [JK_OP_NEWIDMAP] = "tts",
-    [JK_OP_USERNS] = ".u",  [JK_OP_SETATTR] = "",  [JK_OP_ATTACH] = "..t",     [JK_OP_MASK] = "..t",
-    [JK_OP_MKDIR] = ".t",   [JK_OP_TARGET] = ".t", [JK_OP_SYMLINK] = ".t",     [JK_OP_FILE] = ".t.ts",
-    [JK_OP_WRITE] = ".tts", [JK_OP_FIND] = ".t",   [JK_OP_CHECK_DEVICE] = "",  [JK_OP_CAP_BOUND] = "",
-    [JK_OP_PREPARE] = "",   [JK_OP_FILTER] = "ts", [JK_OP_LANDLOCK_RULE] = "",
+ * text before, u: two lines of an id map. */
+static const char *const reads[sizeof table / sizeof *table] = {
+    [JK_OP_IDMAP] = "tts",  [JK_OP_PROC_WRITE] = "tts", [JK_OP_NEWIDMAP] = "tts", [JK_OP_USERNS] = ".u",
+    [JK_OP_ATTACH] = "..t", [JK_OP_MASK] = "..t",       [JK_OP_MKDIR] = ".t",     [JK_OP_TARGET] = ".t",
+    [JK_OP_SYMLINK] = ".t", [JK_OP_FILE] = ".t.ts",     [JK_OP_WRITE] = ".tts",   [JK_OP_FIND] = ".t",
+    [JK_OP_FILTER] = "ts",
 };
 
 static int step_ok(const struct jk_step *s, uint64_t size) {
-    const char *next = s->op < sizeof reads / sizeof *reads ? reads[s->op] : 0;
-    for (int n = 0; next && n < 6; n++) {
-        char read = *next ? *next++ : '.';
+    int known = s->op == JK_OP_CALL || (s->op < sizeof table / sizeof *table && table[s->op]);
+    const char *next = known ? reads[s->op] : 0;
+    for (int n = 0; known && n < 6; n++) {
+        char read = next && *next ? *next++ : '.';
         int is_text = s->kind[n] == JK_TEXT;
         if (s->kind[n] > JK_SLOT || (s->kind[n] != JK_NUMBER && s->arg[n] >= (is_text ? size : JK_SLOTS)))
             return 0;
@@ -40,7 +39,7 @@ static int step_ok(const struct jk_step *s, uint64_t size) {
         if (read == 's' && (s->kind[n] != JK_NUMBER || s->arg[n] > size - s->arg[n - 1]))
             return 0;
     }
-    return next && s->slot >= JK_NONE && s->slot < JK_SLOTS;
+    return known && s->slot >= JK_NONE && s->slot < JK_SLOTS;
 }
 
 /* A plan comes from the host program, but a wrong one must not become a wild pointer in a process with rights. (Its

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <asm/ioctls.h>
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/errno.h>
@@ -75,6 +76,11 @@ static inline void copy_bytes(void *to, const void *from, size_t size) {
 static inline void close_fd(int fd) {
     if (fd >= 0)
         SYS(close, fd);
+}
+
+__attribute__((noreturn)) static inline void leave(int code) {
+    for (;;)
+        SYS(exit_group, code);
 }
 
 /* Write `value` in decimal at `to`, without NUL; returns the end. */

@@ -71,7 +71,11 @@ def read_text(directory: str, file: str) -> str | None:
 
 def read_keys(directory: str, file: str) -> dict[str, int]:
     """Return a file of lines ``key number``; nothing if there is no such file."""
-    pairs = (line.split() for line in (read_text(directory, file) or "").splitlines())
+    return _keys(read_text(directory, file) or "")
+
+
+def _keys(text: str) -> dict[str, int]:
+    pairs = (line.split() for line in text.splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
@@ -124,6 +128,7 @@ class Group(abc.ABC):
         self._program = program
         self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
         self._paths: dict[str, str] = {}  # noted before they are made: an exception may come at any point
+        self._watched: dict[str, int] = {}
 
     def _inside(self, tree: str, parent: str) -> str:
         """Return where the directory in one tree belongs: in the group above, if that is in this tree too."""
@@ -175,6 +180,24 @@ class Group(abc.ABC):
             directory = self._directory(setting.controller)
             words = f"write {setting.text!r} to {setting.file} for limits.{setting.field}"
             self._step(words, write_text, directory, setting.file, setting.text)
+
+    def _watch(self, directory: str, file: str) -> dict[str, int]:
+        """Return a file of lines ``key number`` that is looked at before and after each program: it stays open."""
+        path = f"{directory}/{file}"
+        try:
+            fd = self._watched.get(path, -1)
+            if fd < 0:
+                opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = self._watched.setdefault(path, opened)
+                if fd != opened:  # another thread was faster
+                    os.close(opened)
+            return _keys(os.pread(fd, 4096, 0).decode())
+        except OSError:
+            return {}
+
+    def _unwatch(self) -> None:
+        while self._watched:
+            os.close(self._watched.popitem()[1])
 
     @property
     @abc.abstractmethod
@@ -229,12 +252,14 @@ class Group(abc.ABC):
         Raises:
             GroupError: One is still in use after seconds.
         """
+        self._unwatch()
         for path in reversed(self.paths):
             self._step(f"remove control group {path}", remove_directory, path)
         self._paths.clear()
 
     def disown(self) -> None:
         """After a fork, in the child: let go without touching the group, which is the parent's."""
+        self._unwatch()
         self._paths.clear()
 
     def __del__(self) -> None:

@@ -72,7 +72,7 @@ class LegacyGroup(Group):
     def oom_kills(self) -> int:
         """See `Group`."""
         memory = self._paths.get("memory")
-        return read_keys(memory, "memory.oom_control").get("oom_kill", 0) if memory else 0
+        return self._watch(memory, "memory.oom_control").get("oom_kill", 0) if memory else 0
 
     def counters(self) -> Counters:
         """See `Group`."""

@@ -42,9 +42,13 @@ class Meter:
             return None
         return max(0.0, now[0] - self._cpu_before[0]), max(0.0, now[1] - self._cpu_before[1])
 
+    def oom_kills(self) -> int:
+        """Return how often the kernel has killed in the group, for want of memory, since the start."""
+        return self._memory.oom_kills() - self._oom_before
+
     def starved(self) -> bool:
-        """Return whether the kernel has killed in the group, for want of memory, since the start."""
-        return self._memory.oom_kills() > self._oom_before
+        """Return whether it has."""
+        return self.oom_kills() > 0
 
     def counters(self) -> Counters:
         """Return all there is to know of a group of the program's own; of a shared one nothing."""

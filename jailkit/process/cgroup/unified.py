@@ -70,12 +70,12 @@ class UnifiedGroup(Group):
 
     def cpu(self) -> tuple[float, float] | None:
         """See `Group`."""
-        used = read_keys(self._of_programs(), "cpu.stat")
+        used = self._watch(self._of_programs(), "cpu.stat")
         return (used["user_usec"] / 1e6, used["system_usec"] / 1e6) if "system_usec" in used else None
 
     def oom_kills(self) -> int:
         """See `Group`."""
-        return read_keys(self._of_programs(), "memory.events").get("oom_kill", 0)
+        return self._watch(self._of_programs(), "memory.events").get("oom_kill", 0)
 
     def counters(self) -> Counters:
         """See `Group`."""

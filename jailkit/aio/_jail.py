@@ -1,0 +1,215 @@
+"""Jails to be awaited."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, final
+
+from jailkit._jail import Jail as SyncJail
+from jailkit._jail import adopt
+from jailkit._launch import explained, launch, once_for
+from jailkit.aio._loop import in_thread, shielded, until
+from jailkit.aio._process import Process
+from jailkit.plan import Plan, Protection
+from jailkit.process import DEVNULL, PIPE, Once, Result, StartFailed, Stream, Watch, end
+from jailkit.spec import JailSpec, Limits, Pty, User
+
+__all__ = ["Jail", "run"]
+
+_Env = Mapping[str, str] | None
+_Argv = Sequence[str | bytes | os.PathLike[str]]
+
+
+@final
+class Jail:
+    """A `jailkit.Jail` for a task: ``async with Jail() as jail: result = await jail.run([...])``.
+
+    A task that is cancelled while it awaits something of a jail gets the cancellation when everything that this call
+    had started is dead and taken away, and not before.
+
+    Args:
+        root: As of `jailkit.Jail`.
+        options: The other arguments of `jailkit.Jail`.
+
+    Attributes:
+        jail: The `jailkit.Jail` behind it, for all that takes no time: its spec, its limits, `explain`.
+
+    Raises:
+        SpecError: An argument is wrong.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        self.jail = SyncJail(root, **options)
+
+    @classmethod
+    def from_spec(cls, spec: JailSpec) -> Jail:
+        """Make a jail from a spec that exists already."""
+        made = cls()
+        made.jail = SyncJail.from_spec(spec)
+        return made
+
+    @property
+    def spec(self) -> JailSpec:
+        """What was asked for."""
+        return self.jail.spec
+
+    @property
+    def plan(self) -> Plan:
+        """As `jailkit.Jail.plan`."""
+        return self.jail.plan
+
+    @property
+    def isolation(self) -> tuple[Protection, ...]:
+        """Every protection, and whether it is enforced, degraded or absent."""
+        return self.jail.isolation
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self.jail.closed
+
+    async def start(self) -> Jail:
+        """Build the jail; return it. Done by the ``async with`` statement.
+
+        Raises:
+            JailkitError: Each of the errors of `jailkit.Jail.start`.
+        """
+        await in_thread(self.jail.start, SyncJail.close)
+        return self
+
+    async def aclose(self) -> None:
+        """Kill everything in the jail and wait until it is gone. Closing twice is fine."""
+        await shielded(self.jail.close)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def run(
+        self,
+        argv: _Argv,
+        *,
+        input: bytes | str | None = None,  # noqa: A002 - as in subprocess
+        timeout: float | None = None,  # noqa: ASYNC109 - a timeout is a result, and not an exception
+        env: _Env = None,
+        cwd: str | None = None,
+        user: int | User | None = None,
+        limits: Limits | None = None,
+        text: bool = False,
+        check: bool = False,
+        stdin: Stream = None,
+        stdout: Stream = PIPE,
+        stderr: Stream = PIPE,
+        detach: bool = False,
+        pty: Pty = False,
+    ) -> Result[Any]:
+        """Run a program in the jail and wait for its end; see `jailkit.Jail.run` for the arguments.
+
+        Cancelled, it kills the program and all that it has started, waits until they are gone, and lets the
+        cancellation through.
+
+        Raises:
+            JailkitError: Each of the errors of `jailkit.Jail.run`.
+        """
+        made, live = self.jail._made, self.jail._started()  # noqa: SLF001 - its other face
+        once = once_for(
+            made,
+            live,
+            argv,
+            input=input,
+            streams=(stdin, stdout, stderr),
+            text=text,
+            pty=pty,
+            user=user,
+            env=env,
+            cwd=cwd,
+            limits=limits,
+            timeout=timeout,
+            detach=detach,
+        )
+        try:
+            result = await _carried_out(once)
+        except StartFailed as failed:
+            raise explained(made, failed) from failed.__cause__
+        return result.check() if check else result
+
+    async def popen(self, argv: _Argv, *, stdin: Stream = DEVNULL, **options: Any) -> Process:
+        """Start a program in the jail and return while it runs: ``async with await jail.popen([...]) as process``.
+
+        Args:
+            argv: The program and its arguments.
+            stdin: PIPE, to send it something.
+            options: The other arguments of `jailkit.Jail.popen`.
+
+        Raises:
+            JailkitError: Each of the errors of `jailkit.Jail.popen`.
+        """
+        return Process(await in_thread(functools.partial(self.jail.popen, argv, stdin=stdin, **options), end))
+
+    async def put(self, source: bytes | str | os.PathLike[str], target: str, *, mode: int = 0o644) -> None:
+        """Write a file into the jail, as the jail's user; see `jailkit.Jail.put`."""
+        await in_thread(functools.partial(self.jail.put, source, target, mode=mode))
+
+    async def get(self, path: str, *, max_bytes: int = 64 * 1024 * 1024) -> bytes:
+        """Read a file of the jail, as the jail's user; see `jailkit.Jail.get`."""
+        return await in_thread(functools.partial(self.jail.get, path, max_bytes=max_bytes))
+
+    def __repr__(self) -> str:
+        return f"<aio of {self.jail!r}>"
+
+
+async def run(
+    argv: _Argv,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    input: bytes | str | None = None,  # noqa: A002 - as in subprocess
+    timeout: float | None = None,  # noqa: ASYNC109 - a timeout is a result, and not an exception
+    text: bool = False,
+    check: bool = False,
+    stdin: Stream = None,
+    stdout: Stream = PIPE,
+    stderr: Stream = PIPE,
+    pty: Pty = False,
+    **options: Any,
+) -> Result[Any]:
+    """Build a jail, run one program in it, destroy the jail; return how it ended.
+
+    The arguments are those of `jailkit.run`. Cancelled, it destroys the jail and then lets the cancellation through.
+
+    Raises:
+        JailkitError: Each of the errors of `jailkit.run`.
+    """
+    made = SyncJail(root, **options)._made  # noqa: SLF001 - its other face
+    live = adopt(launch(made))
+    try:
+        streams = (stdin, stdout, stderr)
+        once = once_for(
+            made, live, argv, input=input, streams=streams, text=text, pty=pty, timeout=timeout, alone=pty is False
+        )
+        result = await _carried_out(once)
+    except StartFailed as failed:
+        raise explained(made, failed) from failed.__cause__
+    finally:
+        await shielded(live.end)
+    return result.check() if check else result
+
+
+async def _carried_out(once: Once) -> Result[Any]:
+    """Run a program to its end, or to its death when this task is cancelled."""
+    try:
+        await in_thread(once.start)
+        await until(Watch(once.talk, once.run))
+    except BaseException:
+        await shielded(once.abort)
+        raise
+    await shielded(once.finish)
+    # With no report there is something to wait for: whether the jail was born at all.
+    return once.result() if once.talk.report is not None else await in_thread(once.result)

@@ -1,0 +1,18 @@
+"""Python sessions: an interpreter in a jail that forks for each call."""
+
+from jailkit.python.calls import Calls, LoadedSource
+from jailkit.python.interpreter import python_binds
+from jailkit.python.result import CallResult
+from jailkit.python.session import PythonSession, open_session
+from jailkit.python.source import function_request, target_request
+
+__all__ = [
+    "CallResult",
+    "Calls",
+    "LoadedSource",
+    "PythonSession",
+    "function_request",
+    "open_session",
+    "python_binds",
+    "target_request",
+]
