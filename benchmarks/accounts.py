@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,17 @@ for number in range(6_000_000):
 print(time.process_time() - begin)
 """
 SIZE_MIB = 128
+#: Forks whenever it can, in every process.
+BOMB = """
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+PROCESSES = 200
+PATIENCE_SECONDS = 60.0
 
 
 def measure(jailkit: Any, rounds: int) -> dict[str, float]:
@@ -46,6 +58,37 @@ def measure(jailkit: Any, rounds: int) -> dict[str, float]:
     return {"cpu_error": _median(cpu), "memory_error": _median(memory), "loop_overhead": _median(overhead)}
 
 
+def fork_bomb(jailkit: Any, rounds: int) -> float:
+    """Returns the longest time from the decision to kill a fork bomb at its limit until its jail and group are gone.
+
+    Raises:
+        CaseError: The jail has no control group to tell how many there are, or the bomb does not reach its limit.
+    """
+    longest = 0.0
+    for _ in range(rounds):
+        with jailkit.Jail(limits=jailkit.Limits(processes=PROCESSES)) as jail:
+            bomb = jail.popen([*PYTHON, BOMB], stdout=jailkit.DEVNULL, stderr=jailkit.DEVNULL)
+            _wait_for_limit(jailkit, jail)
+            began = time.monotonic()
+            bomb.kill()
+            bomb.wait()
+            jail.close()
+            longest = max(longest, time.monotonic() - began)
+            bomb.close()
+    return longest
+
+
+def _wait_for_limit(jailkit: Any, jail: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while (jail.usage().processes or 0) < PROCESSES:
+            if time.monotonic() > deadline:
+                raise CaseError(f"the bomb has not come to {PROCESSES} processes in {PATIENCE_SECONDS:.0f} s")
+            time.sleep(0.01)
+    except jailkit.UnsupportedError as error:
+        raise CaseError(str(error)) from None
+
+
 def _run(jailkit: Any, code: str, limits: Any, *arguments: str) -> Any:
     return jailkit.run([*PYTHON, code, *arguments], limits=limits).check()
 
@@ -57,4 +100,4 @@ def _median(values: Sequence[float]) -> float:
 if __name__ == "__main__":
     import library
 
-    print(json.dumps(measure(library.load(), 5), indent=1))
+    print(json.dumps({**measure(library.load(), 5), "fork_bomb": fork_bomb(library.load(), 5)}, indent=1))

@@ -26,9 +26,10 @@ import peers
 import python_calls
 import report
 import stress
+import throughput
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "python")
+PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb", "output", "python")
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -193,6 +194,39 @@ class Bench:
             return
         self.found["accounts"] = found
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
+    def output(self) -> None:
+        """A gibibyte of output, captured and as it comes; and a flood that is bounded."""
+        size, bound = (128 if self.options.quick else 1024), 8 * throughput.MIB
+        name, kept = (
+            f"{size} MiB of output, jail.run / subprocess.run",
+            "memory for a flood / its bound",
+        )
+        try:
+            jail = self.stack.enter_context(self.library().Jail())
+            cases = throughput.cases(self.jailkit, jail, size)
+            samples = interleave(cases, 5 if self.options.quick else 9, self.rng, self.missing)
+            found = ratio(samples[throughput.CAPTURED], samples[throughput.PIPED])
+            grown = throughput.memory_of_a_flood(jail, self.jailkit.Limits(output=bound)) / bound
+        except (CaseError, KeyError) as error:
+            why = CaseError(error)
+            self.targets += [report.unmeasured(name, 1.0, why), report.unmeasured(kept, 3.0, why)]
+            return
+        rows = case_rows(cases, samples, throughput.PIPED)
+        print("\n" + table((f"{size} MiB of output", "median µs", "p95 µs", "/ subprocess.run"), rows))
+        self.found["output"] = {key: summary(values) for key, values in samples.items()}
+        self.targets += [report.of_ratio(name, 1.0, found), report.Target(name=kept, limit=3.0, measured=grown)]
+
+    def fork_bomb(self) -> None:
+        """How long a fork bomb at its limit lives once it is to die."""
+        name, limit = "end of a fork bomb at its limit", 1.0
+        try:
+            seconds = accounts.fork_bomb(self.library(), 3 if self.options.quick else 10)
+        except CaseError as error:
+            self.targets.append(report.unmeasured(name, limit, error, " s"))
+            return
+        self.found["fork_bomb_seconds"] = seconds
+        self.targets.append(report.Target(name=name, limit=limit, measured=seconds, unit=" s"))
 
     def python(self) -> None:
         """A Python call in a fresh process, against the start of an interpreter."""

@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 
 import jailkit
+from jailkit import aio
 
 project = "jailkit"
 author = "The jailkit authors"
@@ -47,6 +48,7 @@ autodoc_typehints_description_target = "documented"
 # `Jail.run` in a docstring is a link where there is something to link to, see `resolve`.
 default_role = "py:obj"
 # Names of private modules that annotations of public ones show.
+nitpick_ignore_regex = [("py:exc", r"anyio\..*")]  # whoever has the extra has anyio's own pages
 nitpick_ignore = [("py:class", "jailkit.plan.plan.Plan"), ("py:class", "jailkit.process.result.Output")]
 
 
@@ -66,8 +68,9 @@ def resolve(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | 
     target = node.get("reftarget", "")
     parts = target.split(".")
     for start, name in enumerate(parts):
-        if name in jailkit.__all__:
-            public = ".".join(["jailkit", *parts[start:]])
+        package = aio if parts[:2] == ["jailkit", "aio"] else jailkit
+        if name in package.__all__:
+            public = ".".join([package.__name__, *parts[start:]])
             python = env.get_domain("py")
             found: nodes.Node | None = python.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", public, node, content

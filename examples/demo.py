@@ -5,9 +5,9 @@
 Every program gets the same input, two seconds, and a fixed share of the machine. The table says what became
 of it. The exit code is 0 when every submission ended as `expected.toml` says and the host is as it was.
 
-This is a grader in miniature, made from `jailkit.run` and one `Jail`. What it does not have, because jailkit
-does not have it yet, is a limit on the memory of a whole tree of processes: `address_space` is a limit for each
-process, so a program with 64 processes may take 64 times as much.
+This is a grader in miniature, made from `jailkit.run` and one `Jail`. The limit on memory is one for the whole tree of
+processes where control groups can be made. Elsewhere it is `address_space`, a limit for each process: a program with 64
+processes may take 64 times as much.
 """
 
 from __future__ import annotations
@@ -26,19 +26,26 @@ import attrs
 from canary import Canary
 
 import jailkit
-from jailkit import ExitReason, File, GiB, Jail, Limits, MiB, Protection, Result, Tmpfs
+from jailkit import ExitReason, File, GiB, Jail, Limits, MiB, Protection, Result, Tmpfs, UnsupportedError
 
 SUBMISSIONS = Path(__file__).resolve().parent / "submissions"
 
+MEMORY = 256 * MiB
+
+
+def bound_memory(limits: Limits) -> Limits:
+    """Bound the memory of a jail: all of it together, if this host can, else that of each process by itself."""
+    together = attrs.evolve(limits, memory=MEMORY, address_space=4 * MEMORY)
+    try:
+        _ = Jail(limits=together).plan
+    except UnsupportedError:
+        return attrs.evolve(limits, address_space=MEMORY)
+    return together
+
+
 #: A submission gets this much. Limits belong to the jail: nothing a program does can raise them.
-RUN_LIMITS = Limits(
-    wall_seconds=2,
-    cpu_seconds=1,
-    processes=64,
-    address_space=256 * MiB,
-    file_size=8 * MiB,
-    disk=32 * MiB,
-    output=1 * MiB,
+RUN_LIMITS = bound_memory(
+    Limits(wall_seconds=2, cpu_seconds=1, processes=64, file_size=8 * MiB, disk=32 * MiB, output=1 * MiB)
 )
 
 #: Compilers are larger than what they compile, and source text is hostile too: templates and includes
@@ -70,7 +77,7 @@ VERDICTS = {
 }
 
 ALL_IS_WELL = "The host is as it was: no process, mount, descriptor, file or message got out."
-LEGEND = "cpu: of the program and of the children it waited for. peak: of its largest process. !: not as expected."
+LEGEND = "cpu, peak: of all that it started where control groups can be made, else of less. !: not as expected."
 
 
 class CompileError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import select
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -343,6 +344,15 @@ class Run:
     def pidfd(self) -> int:
         """A descriptor of a watched program, or -1."""
         return int(self._raw.pidfd)
+
+    def exited(self) -> bool:
+        """Whether a watched program has ended, although nobody may have heard of it, or this is closed."""
+        look = select.poll()
+        with self._lock:
+            if self.pidfd < 0:
+                return self.closed
+            look.register(self.pidfd, select.POLLIN)
+            return bool(look.poll(0))
 
     def close(self) -> None:
         """Close every descriptor. Safe to call again."""

@@ -16,6 +16,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from jailkit._native._shorter import shorter
+
 __all__ = ["FilterLike", "LibraryMissingError", "call_numbers", "compile_closing", "compile_filter"]
 
 _LIBRARY = "libseccomp.so.2"  # 2.5 makes trees; Debian 11 and Ubuntu 20.04 have it
@@ -236,6 +238,7 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
         (_LOAD, 0, 0, _NUMBER),
     ]
     code = b"".join(_INSTRUCTION.pack(*one) for one in (*head, *tree)) + unless + only
+    code = shorter(code, head=len(head), architecture=architecture)
     return _reporting(code) if wanted.reported else code
 
 

@@ -259,9 +259,11 @@ def converse(first: Process, second: Process, *, timeout: float, transcript_byte
         try:
             _connect(one, two, deadline)
             results = (one.result(), two.result())
-        except BaseException:
+        except BaseException as error:
             one.kill()
             two.kill()
+            if isinstance(error, ValueError):  # what Python's closed files say
+                raise ClosedError("this process handle is closed") from error
             raise
     return Conversation(results, transcript.turns(), transcript.truncated)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import select
 import signal
 import threading
 import time
@@ -94,7 +93,7 @@ class Process:
 
         def expire() -> None:
             process = mine()
-            if process is not None and not process._gone():  # noqa: SLF001 - its own
+            if process is not None and not process._run.exited():  # noqa: SLF001 - its own
                 process._talk.kill(ExitReason.WALL_TIME)  # noqa: SLF001 - its own
 
         self._forget_timer = weakref.finalize(self, call_at(when, expire).cancel)
@@ -103,15 +102,6 @@ class Process:
     def pidfd(self) -> int:
         """A descriptor of the program (pidfd_open(2)), readable when it has ended; -1 when this is closed."""
         return self._run.pidfd
-
-    def _gone(self) -> bool:
-        """Whether the program has ended, although nobody may have heard of it: then nobody has killed it."""
-        look = select.poll()
-        with self._lock:
-            if self.pidfd < 0:
-                return True
-            look.register(self.pidfd, select.POLLIN)
-            return bool(look.poll(0))
 
     @property
     def pid(self) -> int:
@@ -219,11 +209,10 @@ class Process:
         Raises:
             ClosedError: This handle is closed.
 
-        >>> with jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
+        >>> from jailkit import Jail
+        >>> with Jail() as jail, jail.popen(["sh", "-c", "echo one; echo two >&2"]) as process:
         ...     sorted(process.stream())
-        [Chunk(stream='stderr', data=b'two
-        '), Chunk(stream='stdout', data=b'one
-        ')]
+        [Chunk(stream='stderr', data=b'two\n'), Chunk(stream='stdout', data=b'one\n')]
         """
         return self._outputs(input, 0)
 
@@ -278,7 +267,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill the program and everything it has started; `wait` says when it is gone."""
-        if not self._gone():
+        if not self._run.exited():
             self._talk.kill(ExitReason.KILLED)
 
     def result(self) -> Result[Any]:

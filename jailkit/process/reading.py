@@ -89,7 +89,7 @@ class Reading:
         self._lock = lock
         self._run = run
         self._text = text
-        self._fds: dict[int, int] = {}
+        self._files: dict[int, IO[Any]] = {}
         self._chunks: deque[Chunk] = deque()
         self._longest = 0
         self._decoders = self._make_decoders(0)
@@ -99,7 +99,7 @@ class Reading:
         for number, file in enumerate(files, 1):
             if file is not None and not file.closed and run.stream(number) < 0:
                 talk.captured.add(number - 1, buffered(file))
-                self._fds[number] = file.fileno()
+                self._files[number] = file
         self._ready = Ready(run)
 
     def _make_decoders(self, longest: int) -> tuple[_Decoder, _Decoder]:
@@ -159,13 +159,14 @@ class Reading:
     def _lent(self) -> Iterator[None]:
         """Have the pipes read, which at any other time are not: a wait for the end must not fill the memory."""
         with self._lock:
-            for number, fd in self._fds.items():
-                self._run.lend(number, fd)
+            for number, file in self._files.items():
+                if not file.closed:  # or its number may be somebody else's by now
+                    self._run.lend(number, file.fileno())
             self._run.listen()
             try:
                 yield
             finally:
-                for number in self._fds:
+                for number in self._files:
                     self._run.lend(number, -1)
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ class Reading:
         with self._lock:
             self.over = True
             self._chunks.clear()
-            self._fds.clear()
+            self._files.clear()
             self._ready.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -33,7 +34,7 @@ class Captured:
     """What a program wrote to stdout and stderr, within one bound for both."""
 
     bound: float
-    parts: tuple[list[bytes], list[bytes]] = attrs.field(factory=lambda: ([], []))
+    kept: tuple[io.BytesIO, io.BytesIO] = attrs.field(factory=lambda: (io.BytesIO(), io.BytesIO()))
     size: int = 0
     passing: list[tuple[int, bytes]] | None = None
     """Where a reader who takes it as it comes is given it, instead of all of it in the end. He empties this."""
@@ -45,7 +46,7 @@ class Captured:
                 self.passing.append((index, fitting))
             self.size += len(data)
         elif data and self.size <= self.bound + 2 * len(data):
-            self.parts[index].append(data)
+            self.kept[index].write(data)
             self.size += len(data)
 
     def pass_by(self, size: int) -> None:
@@ -59,11 +60,12 @@ class Captured:
 
     def contents(self, index: int) -> bytes:
         """Return one stream: all of it, or its head and its tail when both together are over the bound."""
-        data = b"".join(self.parts[index])
+        data = self.kept[index].getvalue()  # no copy, unlike that of a list of parts
         if not self.full or self.passing is not None:
             return data
         room = int(self.bound) * len(data) // self.size  # each stream its share of the bound
-        return data[: room - room // 2] + data[len(data) - room // 2 :]
+        view = memoryview(data)
+        return b"".join((view[: room - room // 2], view[len(data) - room // 2 :]))
 
     def outputs(self, *, text: bool) -> tuple[Any, Any]:
         """Return stdout and stderr, as bytes or as str (UTF-8, undecodable bytes as U+FFFD)."""

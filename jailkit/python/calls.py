@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
-
-import attrs
+from typing import Any, NamedTuple, Protocol
 
 from jailkit._errors import SpecError
 from jailkit.python.result import CallResult
@@ -19,8 +17,7 @@ PER_CALL = ("cpu_seconds", "wall_seconds", "address_space", "file_size", "open_f
 """The limits that one call can have."""
 
 
-@attrs.frozen
-class Options:
+class Options(NamedTuple):
     """What holds for a call.
 
     Attributes:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import sysconfig
 from collections.abc import Iterator, Sequence
-
-import attrs
+from typing import NamedTuple
 
 from jailkit._errors import CommandNotFound, SpecError
 from jailkit.spec import Bind, JailSpec
@@ -19,8 +17,7 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """What a jail without a root directory sees of the host."""
 
 
-@attrs.frozen
-class Interpreter:
+class Interpreter(NamedTuple):
     """A Python in a jail.
 
     Attributes:
@@ -45,6 +42,8 @@ def _packages() -> tuple[str, ...]:
 
 
 def _needed() -> Iterator[str]:
+    import sysconfig  # noqa: PLC0415 - most programs that import jailkit do not need it
+
     yield _program()
     for name in ("stdlib", "platstdlib"):
         yield os.path.realpath(

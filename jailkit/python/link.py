@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from jailkit._errors import CallFailed, ClosedError, RemoteError
+from jailkit._errors import CallFailed, ClosedError, RemoteError, WaitTimeout
 from jailkit.process import ExitReason, Process, oom_kills
 from jailkit.python.wire import WireError, decode, encode
 
@@ -26,6 +27,8 @@ _HELLO, _ENDED, _KEEP = 1, 2, 3
 _MOST = 1 << 21
 """Bytes of one message."""
 _SEND_SECONDS = 30.0
+_OWN_END_SECONDS = 2.0
+"""How long an interpreter that has closed its socket may take to end, before it is killed."""
 _SHOWN = 65536
 _PARTS = ("wire", "tidy", "work", "server")
 _BOOT = """\
@@ -113,13 +116,12 @@ class Link:
     def _begin(self, start: bytes, seconds: float) -> None:
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         self.control.settimeout(_SEND_SECONDS)
-        said = b""
+        output = self.process.stdout.fileno()
         try:
             self.control.sendall(_sources() + _TO_SERVER.pack(_START, bytes(16), len(start)) + start)
         except OSError:
-            said = self.process.stdout.read(_SHOWN)
-            raise CallFailed("the interpreter did not start", self.end(), stderr=said) from None
-        hello = self._hello(self.process.stdout.fileno(), time.monotonic() + seconds)
+            raise self._unborn(output, b"") from None
+        hello = self._hello(output, time.monotonic() + seconds)
         if isinstance(hello, bytes):
             self.keep = hello
             self.process.stdout.close()
@@ -140,9 +142,7 @@ class Link:
                     if not data:
                         poll.unregister(output)
                 elif not self.receive():
-                    os.set_blocking(output, False)
-                    said += _rest(output)
-                    raise CallFailed("the interpreter did not start", self.end(), stderr=said[-_SHOWN:])
+                    raise self._unborn(output, said)
             for kind, body in self.messages():
                 if kind == _HELLO:
                     try:
@@ -151,6 +151,15 @@ class Link:
                         return None
         self.end()
         raise CallFailed("the interpreter was not ready in time", ExitReason.WALL_TIME, stderr=said)
+
+    def _unborn(self, output: int, said: bytes) -> CallFailed:
+        """End an interpreter that has closed its socket too early; return the error, with its last words."""
+        with contextlib.suppress(WaitTimeout):
+            self.process.wait(_OWN_END_SECONDS)
+        os.set_blocking(output, False)
+        with contextlib.suppress(OSError):
+            said += os.read(output, _SHOWN)
+        return CallFailed("the interpreter did not start", self.end(), stderr=said[-_SHOWN:])
 
     def receive(self) -> bool:
         """Take what came; return False at the end."""
@@ -227,13 +236,6 @@ class Link:
         self.control.close()
         self.process.kill()
         self.process.close()
-
-
-def _rest(output: int) -> bytes:
-    try:
-        return os.read(output, _SHOWN)
-    except OSError:
-        return b""
 
 
 def error_of(said: Any) -> RemoteError | None:

@@ -19,9 +19,9 @@ import struct
 import sys
 from typing import Any, NoReturn
 
-from jailkit.python.tidy import Ipc, Places, bury, vitals
+from jailkit.python.tidy import Ipc, Places, bury, use_huge_pages, vitals
 from jailkit.python.wire import WireError, decode, encode
-from jailkit.python.work import describe, run_call, warm_up
+from jailkit.python.work import describe, run_call, sample, warm_up
 
 __all__ = ["main"]
 
@@ -137,8 +137,9 @@ class _Spare:
                 control.close()
                 ipc.close()
                 self.socket.close()
-                warm_up()
-                _become(theirs)
+                _rehearse()
+                run_call(*_take(theirs))
+                os._exit(0)
             finally:
                 os._exit(1)
         theirs.close()
@@ -146,9 +147,8 @@ class _Spare:
 
     def give(self, message: bytes, fds: list[int]) -> bool:
         """Give it its call; return whether it took it."""
-        packed = struct.pack(f"{len(fds)}i", *fds)
         try:
-            sent = self.socket.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+            sent = _send(self.socket, message, fds)
         except OSError:
             return False
         if sent < len(message):
@@ -163,8 +163,25 @@ class _Spare:
         return os.wait4(self.pid, 0)[1:]
 
 
-def _become(theirs: Any) -> None:
-    """Wait for a call, and be it."""
+def _send(socket: Any, message: bytes, fds: list[int]) -> int:
+    sent: int = socket.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("3i", *fds))])
+    return sent
+
+
+def _rehearse() -> None:
+    """Go the way of a call once, with an answer that nobody reads."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    body = sample()
+    _send(ours, _TO_SERVER.pack(_CALL, bytes(16), len(body)) + body, [0, 0, 0])
+    token, body, reply = _take(theirs)
+    run_call(token, body, reply)
+    os.close(reply)
+    ours.close()
+    warm_up()
+
+
+def _take(theirs: Any) -> tuple[bytes, bytes, int]:
+    """Wait for a call; return its token, its request, and where its answer goes."""
     data, extras, _, _ = theirs.recvmsg(_ROOM, _socket.CMSG_SPACE(_FDS * 4))
     if not data:
         os._exit(0)
@@ -180,7 +197,7 @@ def _become(theirs: Any) -> None:
     os.dup2(err, 2)
     os.close(out)
     os.close(err)
-    run_call(token, b"".join(parts), reply)
+    return token, b"".join(parts), reply
 
 
 class _Server:
@@ -260,10 +277,11 @@ def main() -> NoReturn:
     server = _Server(control, libc, places, scoped=start["scoped"])
     for number in (1, 2):
         os.dup2(0, number)
-    control.say(_HELLO, encode(_pack(server.kept)))
     gc.collect()
     gc.freeze()  # or each collection of a call would copy the pages of everything
     gc.disable()
+    use_huge_pages(libc)
+    control.say(_HELLO, encode(_pack(server.kept)))
     server.spare = _Spare(control, server.ipc)
     while True:
         kind, token, body = control.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import resource
@@ -9,17 +10,19 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from jailkit._errors import CallFailed, ClosedError, CommandNotFound, SpecError
 from jailkit.process import Captured, ExitReason, Process
 from jailkit.python.calls import PER_CALL, Calls, Options
-from jailkit.python.exchange import Exchange
 from jailkit.python.interpreter import find_interpreter
-from jailkit.python.link import Link
 from jailkit.python.result import CallResult
-from jailkit.python.wire import MAX_BYTES, WireError, encode
 from jailkit.spec import UNLIMITED, JailSpec, Limits
+
+if TYPE_CHECKING:
+    from jailkit.python.link import Link
+
+# What only a session needs is imported when there is one: most programs that import jailkit have none.
 
 __all__ = ["PythonSession", "open_session"]
 
@@ -93,14 +96,12 @@ class PythonSession(Calls):
     def _perform(
         self, request: dict[str, Any], options: Options, cancelled: Callable[[], bool] | None = None
     ) -> CallResult:
+        from jailkit.python.wire import MAX_BYTES, WireError, encode  # noqa: PLC0415 - see above
+
         limits = options.limits
         cpu = limits.cpu_seconds or math.inf
         request["room"], request["seed"] = MAX_BYTES, options.seed
-        request["rlimits"] = [
-            (number, math.ceil(getattr(limits, name)))
-            for name, number in _RLIMITS.items()
-            if getattr(limits, name) not in (None, UNLIMITED)
-        ]
+        request["rlimits"] = _rlimits(limits)
         try:
             body = encode(request)
         except WireError as error:
@@ -117,6 +118,9 @@ class PythonSession(Calls):
         self, body: bytes, timeout: float, output: float, cpu: float, cancelled: Callable[[], bool] | None
     ) -> CallResult | None:
         """Make the call; None when the interpreter was gone before it."""
+        from jailkit.python.exchange import Exchange  # noqa: PLC0415 - see above
+        from jailkit.python.wire import MAX_BYTES  # noqa: PLC0415 - see above
+
         link = self._ready()
         if cancelled is not None and cancelled():  # whoever says so from now on interrupts this interpreter
             raise CallFailed("the call was cancelled before it began", ExitReason.KILLED)
@@ -173,6 +177,12 @@ class PythonSession(Calls):
         return f"<jailkit.PythonSession {'closed' if self.closed else 'open'}>"
 
 
+@functools.lru_cache(maxsize=64)
+def _rlimits(limits: Limits) -> list[tuple[int, int]]:
+    amounts = ((number, getattr(limits, name)) for name, number in _RLIMITS.items())
+    return [(number, math.ceil(amount)) for number, amount in amounts if amount not in (None, UNLIMITED)]
+
+
 class _Arguments:
     """What an error shows of a request."""
 
@@ -207,6 +217,8 @@ def open_session(
     start_timeout: float | None,
 ) -> PythonSession:
     """Start an interpreter in a jail; the arguments are those of `Jail.python`."""
+    from jailkit.python.link import Link  # noqa: PLC0415 - see above
+
     names, more = _words("preload", preload, "names of modules"), _words("path", path, "directories of the jail")
     found = find_interpreter(spec, interpreter, packages=packages)
     asked = limits if limits is not None else Limits()

@@ -186,6 +186,22 @@ def test_closing_a_jail_ends_its_side(jails: tuple[Jail, Jail]) -> None:
     assert reasons(found) == [ExitReason.KILLED, ExitReason.EXITED]
 
 
+def test_closing_a_handle_in_the_middle_is_an_error(jails: tuple[Jail, Jail]) -> None:
+    """From another thread; the other side does not live on."""
+    before = leaks.snapshot()
+    one, two = jails[0].popen(["cat"], stdin=PIPE), jails[1].popen(["cat"], stdin=PIPE)
+    timer = threading.Timer(0.2, one.close)
+    timer.start()
+    try:
+        with pytest.raises(jailkit.ClosedError):
+            converse(one, two, timeout=BOUND)
+        assert two.wait(BOUND) == -signal.SIGKILL
+    finally:
+        timer.join()
+        two.close()
+    assert leaks.left_since(before) == []
+
+
 def test_what_cannot_converse_is_refused(sandbox: Jail) -> None:
     """One program alone, one without pipes, and one that somebody else reads already."""
     with sandbox.popen(["cat"], stdin=PIPE) as one, sandbox.popen(["sleep", "3600"]) as deaf:

@@ -139,10 +139,14 @@ for number in range(1300):
         assert len(found) == 65
         assert sum(denial.count for denial in found) == 1300
         assert found[-1].call == ""
-        endless = f"{PRELUDE}\nwhile True: call('unshare', 0x10000000)"
-        result = jail.run(["python3", "-c", endless], timeout=0.5)
-        assert result.reason is ExitReason.WALL_TIME
-        assert result.denials
+        endless = f"{PRELUDE}\ncall('unshare', 0x10000000)\nprint('begun', flush=True)\nwhile True: call('setns', 0, 0)"
+        with jail.popen(["python3", "-c", endless], text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            process.kill()
+            result = process.result()
+        assert result.reason is ExitReason.KILLED
+        assert result.denials[0].call == "unshare"
         assert jail.run(["true"]).ok
 
 

@@ -17,6 +17,7 @@ from jailkit import (
     CallFailed,
     CallResult,
     ExitReason,
+    File,
     Jail,
     KiB,
     Level,
@@ -220,8 +221,13 @@ def test_an_interpreter_that_is_not_there(sandbox: Jail) -> None:
     """The error is that of a command, and says how to have one."""
     with pytest.raises(jailkit.CommandNotFound, match="python_binds"):
         sandbox.python(interpreter="/opt/python9")
-    with pytest.raises(CallFailed, match="did not start"):
-        sandbox.python(interpreter="/bin/true")
+    with pytest.raises(CallFailed, match="did not start") as caught:
+        sandbox.python(interpreter="/bin/false")
+    assert caught.value.reason is ExitReason.EXITED
+    with Jail(mounts=[File("/opt/python", b"#!/bin/sh\nexec 0<&-\necho last words\nsleep 3600\n", mode=0o755)]) as jail:
+        with pytest.raises(CallFailed, match="last words") as caught:
+            jail.python(interpreter="/opt/python")
+        assert caught.value.reason is ExitReason.KILLED
     with pytest.raises(CallFailed, match="not ready in time"):
         sandbox.python(["time"], start_timeout=0)
 

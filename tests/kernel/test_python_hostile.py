@@ -177,6 +177,19 @@ def test_a_call_that_stops_its_server(py: PythonSession, monkeypatch: pytest.Mon
     assert py.starts == 3
 
 
+def test_an_interpreter_without_ctypes_serves_one_call(sandbox: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can neither hide its memory nor adopt orphans: each call gets a new one, and finds nothing of the last."""
+    sources = link._sources()
+    assert b"import ctypes " in sources
+    monkeypatch.setattr(link, "_sources", lambda: sources.replace(b"import ctypes ", b"import c_types"))
+    with sandbox.python(timeout=BOUND) as py:
+        for number in (1, 2, 3):
+            assert py.call("builtins:abs", -number) == number
+            assert py.starts == number
+        daemon = "if os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(3600)"
+        assert after(py, daemon).ok
+
+
 def test_a_call_cannot_look_into_its_server(py: PythonSession) -> None:
     """Nor into its descriptors or memory, by which it could take its place."""
     tries = """

@@ -166,6 +166,23 @@ def test_a_loop_of_the_callers_own(sandbox: Jail) -> None:
         assert outputs.over
 
 
+def test_a_pipe_that_the_caller_closes_is_not_read(sandbox: Jail) -> None:
+    """Its number may be somebody else's; the other stream goes on."""
+    script = "echo one; read x; echo two; echo three >&2"
+    with sandbox.popen(["sh", "-c", script], stdin=jailkit.PIPE, timeout=BOUND) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines = process.lines()
+        assert next(lines).data == b"one\n"
+        process.stdout.close()
+        with open("/etc/passwd") as other:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            found = list(lines)
+            assert other.tell() == 0
+        assert {chunk.stream for chunk in found} <= {"stderr"}
+
+
 def test_a_closed_handle_is_not_read(sandbox: Jail) -> None:
     """Its descriptors may be somebody else's by now."""
     process = sandbox.popen(["sleep", "3600"])

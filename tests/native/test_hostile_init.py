@@ -185,7 +185,7 @@ STARTS = {
 @pytest.mark.parametrize("words", STARTS.values(), ids=STARTS)
 def test_of_a_program_that_is_watched(hands: Hands, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     """The start of a program ends with an error, in bounded time, and the jail is over."""
-    monkeypatch.setattr("jailkit.process.process._EXEC_SECONDS", 0.5)
+    monkeypatch.setattr("jailkit.process.opening._EXEC_SECONDS", 0.5)
     close = "" if "ever" in words else "os.close(more[-1])\n"
     hands.say(f"be_ready()\nchannel, more = request()\n{close}{words}\never()")
     with Jail() as jail:

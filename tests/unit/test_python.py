@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 import jailkit
-from jailkit import Bind, CommandNotFound, JailSpec, Limits, SpecError, python_binds
+from jailkit import (
+    Bind,
+    CallFailed,
+    CommandNotFound,
+    ExitReason,
+    JailSpec,
+    Limits,
+    RemoteError,
+    SpecError,
+    python_binds,
+)
 from jailkit.python import function_request, target_request
 from jailkit.python.calls import Options
 from jailkit.python.interpreter import find_interpreter
@@ -134,6 +144,15 @@ def test_packages_come_along_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp
     assert find_interpreter(bound, None, packages=False).path == ()
     with pytest.raises(SpecError, match="python_binds"):
         find_interpreter(plain, None, packages=True)
+
+
+def test_errors_show_what_came_of_a_jail_as_text() -> None:
+    """Bounded, and without what a terminal would act on."""
+    error = RemoteError("Odd\x1b[2J", "bad\x07", "Traceback\n  line\x1b\n" * 1000)
+    assert str(error).startswith("Odd\\x1b[2J: bad\\x07; in the jail:\n")
+    assert len(str(error)) < 3000
+    failed = CallFailed("it was ended", ExitReason.WALL_TIME, b"out", b"last \x1bwords\n")
+    assert str(failed) == "it was ended (WALL_TIME); standard error ends:\nlast \\x1bwords"
 
 
 def test_an_executor_wants_workers() -> None:
