@@ -57,7 +57,7 @@ def outcomes(project: Path, tests: str, *options: str) -> tuple[dict[str, str], 
         timeout=1800,
         check=False,
     )
-    found = dict(reversed(match.groups()) for match in map(LINE.match, done.stdout.splitlines()) if match)
+    found = {match[2]: match[1] for match in map(LINE.match, done.stdout.splitlines()) if match}
     # Of skipped tests there are only sums.
     skipped = re.search(r"(\d+) skipped", done.stdout)
     found["skipped in all"] = skipped[1] if skipped else "0"
