@@ -6,6 +6,7 @@ a suite hermetic step by step.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import sys
@@ -40,7 +41,7 @@ class Watch:
             self._open(arguments[0], arguments[2])
         elif event == "socket.connect":
             self._address("connects to", arguments[1])
-        elif event == "socket.getaddrinfo" and not _is_local(arguments[0]):
+        elif event == "socket.getaddrinfo" and not _is_local(arguments[0]) and not _is_address(arguments[0]):
             self._add(f"looks up {arguments[0]}")
         elif event in _CHANGES:
             self._path(f"changes ({event})", arguments[0], self._write)
@@ -88,6 +89,14 @@ class Watch:
 def _is_local(host: Any) -> bool:
     text = host.decode(errors="replace") if isinstance(host, bytes) else host or ""
     return not isinstance(text, str) or text in _LOCAL or text.startswith("127.") or text == socket.gethostname()
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def note(report: pytest.TestReport, things: list[str], *, strict: bool) -> None:
