@@ -163,7 +163,7 @@ endef
 test: $(VENV)/.stamp-build | need-test need-net
 	@$(installed-suite)
 	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
-	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
+	$(BOUND) 3300 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
 
 # The same, in guests: of each kernel of VM_KERNELS and for each caller of VM_WHO (python -m tests.vm --help). Left out are
 # what runs the suite once more as a user without a delegated group, the longest, which emulation makes an hour of, and
