@@ -25,12 +25,26 @@ import grading
 import library
 import peers
 import python_calls
+import rate
 import report
 import stress
 import throughput
 from measure import Case, CaseError, block_ratio, case_rows, interleave, ratio, summary, table
 
-PARTS = ("launch", "heap", "threads", "memory", "many", "accounts", "fork_bomb", "output", "python", "grading")
+PARTS = (
+    "launch",
+    "heap",
+    "threads",
+    "memory",
+    "many",
+    "accounts",
+    "fork_bomb",
+    "output",
+    "python",
+    "grading",
+    "rate",
+    "soak",
+)
 STATES = (
     ("python_threads", f"beside {stress.THREADS} busy Python threads", stress.python_threads),
     ("native_threads", f"beside {stress.THREADS} busy threads outside the lock", stress.native_threads),
@@ -84,7 +98,7 @@ class Bench:
             self.missing["floor_all"] = str(error)
         if self.jailkit is not None:
             cases += [library.live_case(self.jailkit, self.stack), library.cold_case(self.jailkit)]
-            cases += library.bare_cases(self.jailkit, self.stack)
+            cases += [library.pool_case(self.jailkit, self.stack), *library.bare_cases(self.jailkit, self.stack)]
             cases += library.ungrouped_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
 
@@ -181,6 +195,37 @@ class Bench:
             report.Target(name="kinds of things left behind by them", limit=0.0, measured=float(things))
         )
 
+    def rate(self) -> None:
+        """Fresh jails per second, on all processors."""
+        workers = 4 * (os.cpu_count() or 1)
+        try:
+            found = rate.measure(
+                self.library(), floor.build(self.directory), 40 if self.options.quick else 400, workers
+            )
+        except CaseError as error:
+            for name in rate.TITLES.values():
+                self.targets.append(report.unmeasured(name, 1 / rate.SHARE, error))
+            return
+        self.found["rate"] = found
+        print(f"\njails per second, {workers} at a time: {json.dumps(found)}")
+        for key, name in rate.TITLES.items():
+            self.targets.append(report.Target(name=name, limit=1 / rate.SHARE, measured=found[key]))
+
+    def soak(self) -> None:
+        """Many jails, one after another: nothing grows."""
+        wanted = (
+            ("last tenth of a soak / first tenth", "latency_ratio", 1.2),
+            ("memory that a soak has added", "memory_mib", 8.0),
+            ("kinds of things left behind by a soak", "left", 0.0),
+        )
+        try:
+            found = rate.soak(self.library(), 1000 if self.options.quick else 20000)
+        except CaseError as error:
+            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
+            return
+        self.found["soak"] = found
+        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
     def accounts(self) -> None:
         """Accounts against known loads, and what a limited jail costs a loop."""
         wanted = (
@@ -209,8 +254,8 @@ class Bench:
             self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
             return
         self.found["grading"] = found
-        for workers, rate in found["per_minute"].items():
-            print(f"submissions of 200 tests per minute, {workers} workers: {rate:.1f}")
+        for workers, count in found["per_minute"].items():
+            print(f"submissions of 200 tests per minute, {workers} workers: {count:.1f}")
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
 
     def output(self) -> None:

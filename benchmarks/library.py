@@ -14,6 +14,7 @@ from measure import Case, CaseError
 BASELINE = "subprocess"
 COLD = "jailkit_cold"
 LIVE = "jailkit_live"
+POOL = "jailkit_pool"
 COLD_BARE, LIVE_BARE = "jailkit_cold_bare", "jailkit_live_bare"
 COLD_UNGROUPED, LIVE_UNGROUPED = "jailkit_cold_ungrouped", "jailkit_live_ungrouped"
 COLD_SAME = "jailkit_cold_same"
@@ -118,6 +119,20 @@ def live_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:
         sample=timed(lambda: jail.run(TRUE), lambda result: bool(result.ok)),
         probe=lambda argv: _output(jail.run(argv)),
     )
+
+
+def pool_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:
+    """A program in a fresh jail that has waited for it; the refilling is not on the clock."""
+    pool = stack.enter_context(jailkit.JailPool(size=4))
+    sample = timed(lambda: pool.run(TRUE), lambda result: bool(result.ok))
+
+    def ready() -> int:
+        if not pool.wait_full(30):
+            raise CaseError("the pool is not refilled")
+        time.sleep(0.005)  # what was thrown away is being taken away
+        return sample()
+
+    return Case(key=POOL, title="pool.run, a fresh jail that waited", sample=ready)
 
 
 def _output(result: Any) -> str:

@@ -66,6 +66,7 @@ def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str])
         ("cold jailkit.run / bwrap", 0.45, library.COLD, "bwrap"),
         ("cold jailkit.run / C floor", 1.35, library.COLD, "floor_all"),
         ("live jail.run / subprocess.run", 1.1, library.LIVE, library.BASELINE),
+        ("pool.run / subprocess.run", 1.1, library.POOL, library.BASELINE),
         ("cold with seccomp and Landlock / without", 1.15, library.COLD, library.COLD_BARE),
         ("live with seccomp and Landlock / without", 1.15, library.LIVE, library.LIVE_BARE),
         ("cold with a control group / without", 1.3, library.COLD, library.COLD_UNGROUPED),

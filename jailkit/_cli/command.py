@@ -29,6 +29,7 @@ from jailkit._cli.grading import GRADING
 from jailkit._cli.options import EXIT_JAIL_FAILED, parse
 from jailkit._cli.signals import Forwarder, Interrupted
 from jailkit._cli.terminal import Window, size
+from jailkit._cli.trace import Trace
 from jailkit._doctor import apparmor_profile
 
 __all__ = ["exit_code", "failure_code", "main"]
@@ -132,14 +133,21 @@ def _ended(options: argparse.Namespace) -> Result[bytes]:
         return _ended_on_terminal(options, unbounded=not collected)
     # Otherwise the streams are the caller's own, terminal and all: nothing is copied, and nothing is delayed.
     stdout, stderr = (PIPE, PIPE) if collected else (output.STDOUT, output.STDERR)
-    with (
-        Forwarder() as forwarder,
-        Jail.from_spec(options.spec) as jail,
-        jail.popen(options.argv, stdin=0, stdout=stdout, stderr=stderr) as program,
-    ):
-        forwarder.aim(program)
-        result = _watch(program, collected=collected)
-        forwarder.finish()
+    trace = Trace()
+    planned = Jail.from_spec(options.spec)
+    trace.mark(f"decide: {len(planned.plan.host_steps) + len(planned.plan.jail_steps)} steps")
+    with Forwarder() as forwarder:
+        with planned as jail:
+            trace.mark("build the jail")
+            with jail.popen(options.argv, stdin=0, stdout=stdout, stderr=stderr) as program:
+                trace.mark("start the program")
+                forwarder.aim(program)
+                result = _watch(program, collected=collected)
+                forwarder.finish()
+                trace.mark("the program")
+        trace.mark("take the jail away")
+    if options.trace:
+        output.say(f"where the time went\n{trace}")
     return result
 
 

@@ -203,6 +203,9 @@ def _parser() -> _Parser:
         metavar="FILE",
         help="write how the program ended, what it used and how it was isolated to FILE, as JSON",
     )
+    commands.choices["run"].add_argument(
+        "--trace", action="store_true", help="print on stderr how long each phase took, unless with --tty"
+    )
     commands.choices["explain"].add_argument("--json", action="store_true", help="print steps and isolation as JSON")
     _add_doctor(commands)
     add_commands(commands)

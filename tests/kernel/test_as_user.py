@@ -17,11 +17,11 @@ from tests.patience import patient
 TESTS = Path(__file__).parents[1]
 USER = 65534
 
-pytestmark = [pytest.mark.requires("root", "userns", "cc", "python"), pytest.mark.timeout(950)]
+pytestmark = [pytest.mark.requires("root", "userns", "cc", "python"), pytest.mark.timeout(2450)]
 
 
 def as_user(
-    home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 900
+    home: str, *command: str, prefix: tuple[str, ...] = (), bound: float = 2400
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as an ordinary user who has a home and nothing else."""
     os.chown(home, USER, USER)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -283,3 +284,18 @@ def test_nobody_reads_what_is_explained() -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_a_trace_names_every_phase() -> None:
+    """In the order in which they happen, and nothing of it on stdout; without the option there is no word of it."""
+    done = jailkit_("run", "--trace", "--", "sh", "-c", "sleep 0.2; echo done")
+    assert done.returncode == 0
+    assert done.stdout == b"done\n"
+    said = done.stderr.decode()
+    phases = re.findall(r"^(\D+?)(?:: \d+ steps)? +([\d.]+) ms$", said, flags=re.MULTILINE)
+    names = ["decide", "build the jail", "start the program", "the program", "take the jail away", "all"]
+    assert [name for name, _ in phases] == names
+    times = [float(number) for _, number in phases]
+    assert times[3] > 190
+    assert abs(sum(times[:-1]) - times[-1]) < 0.1
+    assert jailkit_("run", "--", "true").stderr == b""
