@@ -84,12 +84,12 @@ class Build(build):
 
 
 class BuildPy(build_py):
-    """Python modules without ``_build.py``: a build input, not part of the package."""
+    """Python modules without ``_native/_build.py``: a build input, not part of the package."""
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
         """List the modules of one package."""
         found = super().find_package_modules(package, package_dir)  # type: ignore[no-untyped-call]
-        return [entry for entry in found if entry[1] != "_build"]
+        return [entry for entry in found if entry[:2] != ("jailkit._native", "_build")]
 
 
 # A free-threaded Python has no limited API: its wheel is tagged for that one version.
