@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-SUITES = {  # what its tests need beside pytest and hypothesis, where they are, and the paths they write to
+SUITES = {  # what its tests need beside pytest and hypothesis, and where they are
     "attrs": (("cloudpickle",), "tests"),
     "pluggy": ((), "testing"),
     "click": ((), "tests"),

@@ -100,7 +100,9 @@ def _attach(jail: Jail, asked: Wanted, fd: int) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for number in before - keep - {0, null}:
         os.dup2(null, number, inheritable=False)
-    tempfile.tempdir = None
+    if tempfile.tempdir is not None:  # found before, and to be found before the test, which may watch what is opened
+        tempfile.tempdir = None
+        tempfile.gettempdir()
 
 
 def _is_output(number: int) -> bool:
