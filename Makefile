@@ -20,9 +20,9 @@ export PIP_ROOT_USER_ACTION := ignore
 
 C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name '_ext.c'))
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
-PY_DIRS = setup.py $(wildcard jailkit tests examples benchmarks docs)
+PY_DIRS = setup.py pytest_jailkit.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus clean
+.PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus suites clean
 .PHONY: apt apt-test apt-lint apt-bench apt-fuzz apt-net apt-vm need need-test need-net need-lint need-bench need-fuzz need-vm
 
 help:
@@ -30,6 +30,7 @@ help:
 	make demo       set up .venv, build, and run the main job on examples/submissions/
 	make test       build the wheel, install it in a fresh venv, run the tests there
 	make lint       formatters, linters, types, C with -Werror, changelog, docs with their examples
+	make suites     run the tests of other projects in jails: SUITES='attrs pluggy click jinja2'
 	make bench      measure against the C floor and against bwrap and crun
 	make docs       build the documentation and run its examples
 	make format     let ruff and clang-format rewrite the sources
@@ -162,7 +163,7 @@ endef
 test: $(VENV)/.stamp-build | need-test need-net
 	@$(installed-suite)
 	export HYPOTHESIS_STORAGE_DIRECTORY="$$work/hypothesis" PYTHONDONTWRITEBYTECODE=1
-	$(BOUND) 2000 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
+	$(BOUND) 3300 "$$work/venv/bin/pytest" -p no:cacheprovider --doctest-glob=README.md tests README.md $(PYTEST_ARGS)
 
 # The same, in guests: of each kernel of VM_KERNELS and for each caller of VM_WHO (python -m tests.vm --help). Left out are
 # what runs the suite once more as a user without a delegated group, the longest, which emulation makes an hour of, and
@@ -230,6 +231,10 @@ fuzz-corpus: $(VENV)/.stamp-install $(VENV)/.stamp-test
 
 bench: need-bench $(VENV)/.stamp-install
 	@$(BOUND) 3000 $(BIN)/python benchmarks
+
+# Needs the package index: suites of other projects, with and without jails.
+suites: $(VENV)/.stamp-install $(VENV)/.stamp-test
+	@$(BOUND) 3000 $(BIN)/python benchmarks/suites.py $(SUITES)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

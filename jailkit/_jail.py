@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, final
 
 from jailkit._connected import Connected
+from jailkit._entering import Entering
 from jailkit._errors import ClosedError
 from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
@@ -53,7 +54,7 @@ def adopt(live: LiveJail) -> LiveJail:
 
 
 @final
-class Jail(Connected, Limited, Sessions):
+class Jail(Connected, Limited, Sessions, Entering):
     r"""A place in which programs run as on a machine of their own.
 
     A jail has its own files, processes, users, superuser, host name, network and limits, and is gone, with all that

@@ -10,10 +10,11 @@ from cffi import FFI
 HERE = pathlib.Path(__file__).parent
 # The names that plans and requests use; the compiler gives their numbers.
 CONSTANTS = """
-    SYS_chdir SYS_chroot SYS_fchdir SYS_fchownat SYS_fcntl SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fstatfs SYS_ioctl
-    SYS_keyctl SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_mknodat SYS_mount_setattr SYS_move_mount
-    SYS_open_tree SYS_openat SYS_openat2 SYS_pivot_root SYS_prctl SYS_setgroups SYS_sethostname SYS_setns
-    SYS_seccomp SYS_setresgid SYS_setresuid SYS_socket SYS_umount2 SYS_unshare SYS_write
+    SYS_capset SYS_chdir SYS_chroot SYS_close_range SYS_fchdir SYS_fchownat SYS_fcntl SYS_fsconfig SYS_fsmount
+    SYS_fsopen SYS_fstatfs SYS_ioctl SYS_keyctl SYS_landlock_add_rule SYS_landlock_create_ruleset
+    SYS_landlock_restrict_self SYS_mknodat SYS_mount_setattr SYS_move_mount SYS_open_tree SYS_openat SYS_openat2
+    SYS_pivot_root SYS_prctl SYS_seccomp SYS_setgroups SYS_sethostname SYS_setns SYS_setresgid SYS_setresuid SYS_socket
+    SYS_statx SYS_umount2 SYS_unshare SYS_write
     KEYCTL_JOIN_SESSION_KEYRING AF_INET SOCK_DGRAM SOCK_CLOEXEC SIOCSIFFLAGS
     AT_FDCWD AT_EMPTY_PATH AT_RECURSIVE AT_SYMLINK_NOFOLLOW
     CLONE_NEWCGROUP CLONE_NEWIPC CLONE_NEWNET CLONE_NEWNS CLONE_NEWPID CLONE_NEWUSER CLONE_NEWUTS
@@ -25,7 +26,8 @@ CONSTANTS = """
     MOVE_MOUNT_F_EMPTY_PATH MOVE_MOUNT_T_EMPTY_PATH MOVE_MOUNT_F_SYMLINKS MOVE_MOUNT_T_SYMLINKS
     FSCONFIG_SET_FLAG FSCONFIG_SET_STRING FSCONFIG_CMD_CREATE
     RESOLVE_IN_ROOT RESOLVE_BENEATH RESOLVE_NO_SYMLINKS RESOLVE_NO_MAGICLINKS RESOLVE_NO_XDEV
-    PR_SET_CHILD_SUBREAPER PR_SET_DUMPABLE PR_SET_NO_NEW_PRIVS
+    PR_CAPBSET_DROP PR_CAP_AMBIENT PR_CAP_AMBIENT_RAISE PR_SET_CHILD_SUBREAPER PR_SET_DUMPABLE PR_SET_KEEPCAPS
+    PR_SET_NO_NEW_PRIVS PR_SET_PDEATHSIG
     SECCOMP_FILTER_FLAG_NEW_LISTENER SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     PROC_SUPER_MAGIC CGROUP_SUPER_MAGIC CGROUP2_SUPER_MAGIC
     RLIMIT_AS RLIMIT_CORE RLIMIT_CPU RLIMIT_FSIZE RLIMIT_MEMLOCK RLIMIT_MSGQUEUE RLIMIT_NOFILE RLIMIT_NPROC RLIMIT_STACK

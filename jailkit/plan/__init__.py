@@ -2,6 +2,7 @@
 
 from jailkit.plan.compile import compile_plan
 from jailkit.plan.denials import Notices
+from jailkit.plan.entry import Entry, PathRule, entry_of
 from jailkit.plan.explain import describe, explain
 from jailkit.plan.facts import Cgroups, Host, IdArea, SubIds, Uplink
 from jailkit.plan.groups import GroupPlan, Setting, accounts_group, changed_settings
@@ -18,12 +19,14 @@ from jailkit.plan.steps import Step, step
 
 __all__ = [
     "Cgroups",
+    "Entry",
     "GroupPlan",
     "Host",
     "IdArea",
     "Ids",
     "NetworkPlan",
     "Notices",
+    "PathRule",
     "Plan",
     "Program",
     "Protection",
@@ -38,6 +41,7 @@ __all__ = [
     "compile_plan",
     "describe",
     "divided",
+    "entry_of",
     "explain",
     "filter_of",
     "hint",

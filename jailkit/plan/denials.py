@@ -30,7 +30,7 @@ class Notices:
         remedies: For each call that the filter may refuse, its name and the argument of `Jail` that opens it, or "".
         watched: Calls that are told of although the filter allows them: ``connect`` where there is no way out, ``bind``
             where ports are reserved. They go on after that, and the kernel decides.
-        outside: The argument that opens the way out.
+        outside: The argument that opens the way to one address and port.
         ports: The argument that opens reserved ports.
         families: Numbers of socket families, and the argument that opens them.
         first_port: The first port that is not reserved.
@@ -38,7 +38,7 @@ class Notices:
 
     remedies: tuple[tuple[str, str], ...]
     watched: tuple[str, ...]
-    outside: str = 'net="host"'
+    outside: str = 'net=Network(allow=["{}"])'
     ports: str = "allow=Allow(reserved_ports=True)"
     families: tuple[tuple[int, str], ...] = ()
     first_port: int = _FIRST_FREE_PORT

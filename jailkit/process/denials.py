@@ -192,7 +192,8 @@ def _outside(host: str, port: int | None, remedy: str) -> tuple[str, str] | None
     address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback or address.is_unspecified:
         return None
-    return f"connect to {_printed(host, port)}", remedy
+    where = _printed(str(address), port)
+    return f"connect to {where}", remedy.format(where)
 
 
 def _printed(host: str, port: int | None) -> str:

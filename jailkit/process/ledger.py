@@ -74,6 +74,10 @@ class Ledger:
             meter.group.remove()
             self._own.remove(meter.group)
 
+    def entrances(self) -> list[Join]:
+        """Open what a process moves into the jail's group by, which the caller closes; nothing without a group."""
+        return self.group.entrances() if self.group else []
+
     @property
     def busy(self) -> bool:
         """Whether a program runs that was asked for."""

@@ -11,7 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void carry_out(const struct jk_plan *plan) {
-    struct jail j = {.plan = plan, .id_base = 1879048192, .gate = {-1, -1}, .proc = -1, .signals = -1};
+    struct jail j = {.plan = plan, .id_base = 1879048192, .gate = {-1, -1}, .kept = {-1, -1, -1}};
     for (int n = 0; n < JK_SLOTS; n++)
         j.slot[n] = SLOT_UNUSED;
     if (setjmp(left))

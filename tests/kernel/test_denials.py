@@ -70,7 +70,7 @@ def test_a_connection_to_the_outside_is_told() -> None:
     """Where there is no way out, who wanted to go where is in the result; the jail's own loopback works, and is not."""
     with Jail(report_denials=True) as jail:
         first, second = denials_of(jail, CONNECT)
-    assert str(first) == 'connect to 10.0.0.1:80 was refused 2 times; allow it with net="host"'
+    assert str(first) == 'connect to 10.0.0.1:80 was refused 2 times; allow it with net=Network(allow=["10.0.0.1:80"])'
     assert second.what == "connect to [2001:db8::1]:80"
 
 

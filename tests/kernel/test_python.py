@@ -196,7 +196,7 @@ def test_limits_of_a_call(py: PythonSession) -> None:
 def test_limits_of_a_session_hold_for_each_call(sandbox: Jail) -> None:
     """Those of one process for each anew; a session outlives the processor time of a call."""
     with sandbox.python(limits=Limits(cpu_seconds=1, output=100), timeout=BOUND) as py:
-        busy = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass\nok = 1"
+        busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nok = 1"
         for _ in range(4):
             assert py.exec(busy)["ok"] == 1
         assert py.run_exec("while True: pass").reason is ExitReason.CPU_TIME

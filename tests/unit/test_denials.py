@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
-from jailkit import Allow, Denial, JailSpec, Level, SeccompPolicy, UnsupportedError, _native
+from jailkit import Allow, Denial, JailSpec, Level, Network, SeccompPolicy, UnsupportedError, _native
 from jailkit.plan import compile_plan, filter_of
 from jailkit.plan.denials import notices
 from jailkit.process import denials
@@ -147,9 +147,9 @@ def test_every_remedy_is_an_argument_of_a_jail(fields: dict[str, Any]) -> None:
     assert found is not None
     assert {call for call, _ in found.remedies} == set(KNOWN)
     words = {remedy for _, remedy in found.remedies} | {remedy for _, remedy in found.families}
-    words |= {found.outside} if found.watched else set()
+    words |= {found.outside.format(host) for host in ("10.0.0.1:80", "[2001:db8::1]:443") if found.watched}
     for remedy in words - {""}:
-        changed = eval(f"dict({remedy})", {"Allow": Allow, "SeccompPolicy": SeccompPolicy})
+        changed = eval(f"dict({remedy})", {"Allow": Allow, "Network": Network, "SeccompPolicy": SeccompPolicy})
         assert attrs.evolve(spec, **changed) != spec
 
 
@@ -176,12 +176,13 @@ def test_what_is_outside() -> None:
     for host in ("127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"):
         assert denials._outside(host, 80, "x") is None
     assert denials._outside("", None, "x") is None
-    assert denials._outside("10.0.0.1", 80, "x") == ("connect to 10.0.0.1:80", "x")
+    assert denials._outside("10.0.0.1", 80, "x {}") == ("connect to 10.0.0.1:80", "x 10.0.0.1:80")
+    assert denials._outside("::ffff:10.0.0.1", 80, "x") == ("connect to 10.0.0.1:80", "x")
     assert denials._outside("2001:db8::1", 80, "x") == ("connect to [2001:db8::1]:80", "x")
 
 
 def test_a_denial_in_words() -> None:
     """It says what, how often, and what to do."""
     assert str(Denial(call="setns", what="setns", count=1, remedy="")) == "setns was refused"
-    many = Denial(call="connect", what="connect to 10.0.0.1:80", count=3, remedy='net="host"')
-    assert str(many) == 'connect to 10.0.0.1:80 was refused 3 times; allow it with net="host"'
+    many = Denial(call="connect", what="connect to 10.0.0.1:80", count=3, remedy='net=Network(allow=["10.0.0.1:80"])')
+    assert str(many) == 'connect to 10.0.0.1:80 was refused 3 times; allow it with net=Network(allow=["10.0.0.1:80"])'

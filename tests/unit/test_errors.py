@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 import jailkit._errors as errors
 from jailkit._errors import (
+    CallFailed,
     ClosedError,
     CommandNotExecutable,
     CommandNotFound,
     ExitError,
     JailkitError,
     LaunchError,
+    RemoteError,
     SpecError,
     UnsupportedError,
     WaitTimeout,
@@ -66,6 +68,8 @@ EXAMPLES = [
     ClosedError("this jail is closed"),
     WaitTimeout(["sleep", b"9"], 0.5),
     ExitError(Ended(stderr=b"boom\n")),
+    RemoteError("ValueError", "no", "Traceback (most recent call last):\nValueError: no\n"),
+    CallFailed("the call was ended", "WALL_TIME", b"out", b"err\n"),
 ]
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 COPIES = [

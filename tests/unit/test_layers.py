@@ -32,9 +32,12 @@ ALLOWED = {
     "_limited": {"spec", "_launch", "process"},
     "python": {"_errors", "spec", "process"},
     "_sessions": {"spec", "plan", "process", "_launch", "python"},
+    "_doors": {"_errors", "_launch", "process"},
+    "_newcomer": {"_native", "plan", "syscalls"},
+    "_entering": {"_errors", "spec", "plan", "_launch", "process", "syscalls", "_doors", "_newcomer"},
     "_jail": {
         *("_errors", "spec", "plan", "_host", "_native", "process"),
-        *("_launch", "_limited", "_sessions", "_connected"),
+        *("_launch", "_limited", "_sessions", "_connected", "_entering"),
     },
     "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
@@ -50,7 +53,7 @@ ONLY = {
     ("aio", "plan"): {"Plan", "Protection"},
 }
 # Users of the library that live in its package; "" is the package itself, which re-exports.
-ON_TOP = {"", "__main__", "_cli", "_doctor", "grading"}
+ON_TOP = {"", "__main__", "_cli", "_doctor", "grading", "pytest_plugin"}
 # Beside those of the package itself, these names are public.
 PUBLIC = {"jailkit", "jailkit.aio", "jailkit.syscalls", "jailkit.grading"}
 # What an extra brings, one module imports; that module is imported where it is needed.
@@ -63,6 +66,8 @@ EXTRAS = {
     "jailkit.grading._page": {"jinja2"},
     "jailkit.grading._suite": {"pytest"},
 }
+# Imported by pytest alone, by way of a module beside the package.
+PLUGIN = {"pytest", "_pytest", "pytest_jailkit"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -174,4 +179,6 @@ def test_nothing_is_imported_at_run_time_but_cffi_and_attrs() -> None:
             elif isinstance(node, ast.ImportFrom):
                 foreign.add((node.module or "").split(".")[0])
         foreign -= EXTRAS.get(name_of(path), set())
+        if part_of(name_of(path)) == "pytest_plugin":
+            foreign -= PLUGIN
     assert foreign - sys.stdlib_module_names - {"jailkit"} <= {"attrs", "cffi"}

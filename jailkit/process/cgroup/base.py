@@ -221,6 +221,10 @@ class Group(abc.ABC):
     def joins(self) -> list[Join]:
         """Open what a process joins the group by; who calls closes it."""
 
+    def entrances(self) -> list[Join]:
+        """Open what a process that lives already moves into the group by, writing "0"; who calls closes it."""
+        return self.joins()
+
     @abc.abstractmethod
     def counters(self) -> Counters:
         """Look at what was used so far."""

@@ -54,6 +54,10 @@ class UnifiedGroup(Group):
             return [Join(f"{self._paths['']}/cgroup.procs", os.O_WRONLY)]
         return [Join(self._of_programs(), os.O_RDONLY | os.O_DIRECTORY)]  # for clone3(2)
 
+    def entrances(self) -> list[Join]:
+        """See `Group`."""
+        return [Join(f"{self._of_programs()}/cgroup.procs", os.O_WRONLY)]
+
     @property
     def counts_memory(self) -> bool:
         """See `Group`."""

@@ -1,0 +1,98 @@
+"""The namespaces of a live jail as descriptors, for who is about to enter it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from jailkit._errors import CommandNotFound, UnsupportedError
+from jailkit._launch import Blueprint, program_for
+from jailkit.process import PIPE, LiveJail, Process, open_program
+
+__all__ = ["open_namespaces"]
+
+_FILES = {
+    "CLONE_NEWUSER": "user",
+    "CLONE_NEWNS": "mnt",
+    "CLONE_NEWPID": "pid",
+    "CLONE_NEWNET": "net",
+    "CLONE_NEWUTS": "uts",
+    "CLONE_NEWIPC": "ipc",
+}
+_OWNER, _PARENT = 0xB701, 0xB702  # NS_GET_USERNS, NS_GET_PARENT: ioctl_ns(2)
+
+
+@contextlib.contextmanager
+def open_namespaces(made: Blueprint, live: LiveJail, names: Iterable[str]) -> Iterator[dict[str, int]]:
+    """Open namespaces of a jail, by the names of their flags; they are closed at the end.
+
+    Root looks at PID 1. To an ordinary user PID 1 is closed, as to everybody; a program of the jail that he has started
+    himself is not, because its user namespace is his.
+
+    Raises:
+        UnsupportedError: There is no program in the jail to look at.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            found = _opened(f"/proc/{live.pid}/ns", names, stack)
+        except PermissionError:
+            found = _opened(_look_at_program(made, live, stack), names, stack)
+        _check(found, stack)
+        yield found
+
+
+def _opened(directory: str, names: Iterable[str], stack: contextlib.ExitStack) -> dict[str, int]:
+    found = {}
+    for name in names:
+        found[name] = os.open(f"{directory}/{_FILES[name]}", os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(_close, found[name])
+    return found
+
+
+def _close(fd: int) -> None:
+    with contextlib.suppress(OSError):  # in a process that has entered it is closed already
+        os.close(fd)
+
+
+def _look_at_program(made: Blueprint, live: LiveJail, stack: contextlib.ExitStack) -> str:
+    """Start a program that waits; return its directory in /proc, which is that of no other process."""
+    waiting = program_for(made, ["cat"], watched=True)
+    try:
+        process = open_program(
+            live, attrs.evolve(waiting, group=None, group_in_company=None), (PIPE, None, None), text=False, isolation=()
+        )
+    except CommandNotFound:
+        raise UnsupportedError(
+            "jail.entrance()",
+            "an ordinary user enters a jail by a program in it, and this one has no cat on its PATH",
+            "put /bin/cat into the root (or /bin/busybox with that name), or run as root",
+        ) from None
+    stack.callback(_end, process, os.getpid())
+    directory = os.open(f"/proc/{process.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(_close, directory)
+    signal.pidfd_send_signal(process.pidfd, 0)  # it lives, so that the number was its own
+    return f"/proc/self/fd/{directory}/ns"
+
+
+def _end(process: Process, owner: int) -> None:
+    if os.getpid() == owner:
+        process.kill()
+        process.close()
+
+
+def _check(found: dict[str, int], stack: contextlib.ExitStack) -> None:
+    """Refuse namespaces that the program we looked at has made for itself: the jail's are the children of ours."""
+    user = os.fstat(found["CLONE_NEWUSER"]).st_ino
+    ours = os.stat("/proc/self/ns/user").st_ino
+    for name, fd in found.items():
+        owner = fcntl.ioctl(fd, _PARENT if name == "CLONE_NEWUSER" else _OWNER)
+        stack.callback(_close, owner)
+        if os.fstat(owner).st_ino != (ours if name == "CLONE_NEWUSER" else user):
+            raise UnsupportedError(
+                "jail.entrance()", f"{_FILES[name]} namespace: not one that the jail was made with", "make a new jail"
+            )

@@ -1,0 +1,234 @@
+"""The parent of a jailed test: fixtures of wider scope, the fork, the wait, and what comes back as pytest's own."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from typing import Any
+
+import pytest
+from _pytest.runner import CallInfo, get_reraise_exceptions, runtestprotocol
+from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
+
+from jailkit import Jail, LaunchError, UnsupportedError
+from jailkit.pytest_plugin.forked import line_of, run_forked
+from jailkit.pytest_plugin.listen import Listener
+from jailkit.pytest_plugin.wanted import Wanted, wanted
+from pytest_jailkit import FIXTURES
+
+__all__ = ["run_jailed"]
+
+_GRACE = 10.0
+"""Seconds beyond its own alarm after which a test is killed: pytest-timeout's report has more to tell."""
+
+
+def run_jailed(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run one test in a jail; None leaves it to pytest.
+
+    Raises:
+        UsageError: Its mark makes no sense.
+    """
+    if not _applies(item):
+        return None
+    asked = wanted(item)
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    _Test(item, nextitem, asked).run()
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _applies(item: pytest.Item) -> bool:
+    """Leave out what runs nothing, what is to be debugged, and what makes jails itself."""
+    if item.config.getoption("usepdb") or item.config.getoption("trace"):
+        return False
+    if FIXTURES & set(getattr(item, "fixturenames", ())):
+        if item.get_closest_marker("jailed"):
+            raise pytest.UsageError(f"{item.nodeid}: a jailed test cannot use fixtures that make jails")
+        return False
+    try:
+        expected = evaluate_xfail_marks(item)
+        return not evaluate_skip_marks(item) and (expected is None or expected.run)
+    except Exception:  # noqa: BLE001 - a condition that cannot be evaluated is for pytest to report
+        return False
+
+
+class _Test:
+    """One test, from outside."""
+
+    def __init__(self, item: pytest.Item, nextitem: pytest.Item | None, asked: Wanted) -> None:
+        self.item = item
+        self.nextitem = nextitem
+        self.asked = asked
+        self.capture = item.config.pluginmanager.getplugin("capturemanager")
+
+    def run(self) -> None:
+        """Set up, have it run, tear down."""
+        item = self.item
+        if hasattr(item, "_request") and not item._request:
+            item._initrequest()  # type: ignore[attr-defined] # as pytest does for an item that runs again
+        call = self._captured(lambda: _set_up_outside(item), "setup")
+        try:
+            if call.excinfo is not None:
+                self._caught("setup")
+                self._log(item.ihook.pytest_runtest_makereport(item=item, call=call))
+                last = None
+            else:
+                last = self._jailed()
+            if last is not _LEFT_TO_PYTEST:
+                self._tear_down(last)
+        finally:
+            if hasattr(item, "_request"):
+                item._request = False
+                item.funcargs = None  # type: ignore[attr-defined]
+
+    def _captured(self, act: Any, when: Any) -> CallInfo[Any]:
+        """Act, and have what is printed wait where the child finds it."""
+        if self.capture:
+            self.capture.resume_global_capture()
+        try:
+            return CallInfo.from_call(act, when=when, reraise=get_reraise_exceptions(self.item.config))
+        finally:
+            if self.capture:
+                self.capture.suspend_global_capture(in_=False)
+
+    def _caught(self, when: str | None) -> list[tuple[str, str]]:
+        """Take what was printed; into the report of a phase, where one is named."""
+        if not self.capture or not self.capture.is_globally_capturing():
+            return []
+        out, err = self.capture.read_global_capture()
+        if when:
+            self.item.add_report_section(when, "stdout", out)
+            self.item.add_report_section(when, "stderr", err)
+        named = (("stdout", out), ("stderr", err))
+        return [(f"Captured {name}", text[-(2**20) :]) for name, text in named if text]
+
+    def _log(self, report: pytest.TestReport) -> None:
+        self.item.ihook.pytest_runtest_logreport(report=report)
+
+    def _jailed(self) -> Any:
+        """Run it in a jail; return the report of its teardown, which is not logged yet."""
+        # An alarm is pytest-timeout's, and its handler raises: in the child it shall, in the middle of the test.
+        alarm, began = signal.setitimer(signal.ITIMER_REAL, 0)[0], time.monotonic()
+        try:
+            with Jail(**self.asked.spec) as jail:
+                return self._wait_for(jail, alarm)
+        except (UnsupportedError, LaunchError) as error:
+            return self._without(error)
+        finally:
+            left = alarm - (time.monotonic() - began)
+            if alarm and left > 0:
+                signal.setitimer(signal.ITIMER_REAL, left)
+
+    def _without(self, error: Exception) -> Any:
+        """Do with a test that cannot be jailed what the project says."""
+        way = self.item.config.getini("jailed_unsupported")
+        if way == "run" and isinstance(error, UnsupportedError):
+            warnings.warn(pytest.PytestWarning(f"{self.item.nodeid} runs without a jail: {error}"), stacklevel=2)
+            runtestprotocol(self.item, nextitem=self.nextitem)
+            return _LEFT_TO_PYTEST
+        if way == "skip" and isinstance(error, UnsupportedError):
+            path, line, _ = self.item.location
+            longrepr: Any = (str(self.item.path) if path else "", line or 0, f"Skipped: no jail: {error}")
+            self._log(self._report("setup", longrepr, outcome="skipped"))
+        else:
+            self._log(self._report("setup", f"no jail could be made: {error}"))
+        return None
+
+    def _report(
+        self, when: Any, longrepr: Any, *, outcome: Any = "failed", sections: Any = (), began: float = 0.0
+    ) -> pytest.TestReport:
+        item, now = self.item, time.time()
+        return pytest.TestReport(
+            item.nodeid,
+            item.location,
+            dict.fromkeys(item.keywords, 1),
+            outcome,
+            longrepr,
+            when,
+            sections=sections,
+            duration=now - began if began else 0.0,
+            start=began or now,
+            stop=now,
+        )
+
+    def _wait_for(self, jail: Jail, alarm: float) -> pytest.TestReport:
+        listener = Listener(self.item, strict=self.asked.strict)
+        began = time.time()
+        child, read = self._fork(jail, alarm)
+        seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
+        try:
+            why = listener.listen(read, child, seconds, jail)
+        finally:
+            os.close(read)
+            jail.close()
+            _end(child)
+        sections = self._caught(None)  # of a test that ended well its reports have it
+        if why is not None:
+            when = listener.missing
+            report = self._report(when, f"{self.item.nodeid}: {why}", sections=sections, began=began)
+            if when == "teardown":
+                return report
+            self._log(report)
+        listener.raise_what_was_raised()
+        return listener.last or self._report("teardown", None, outcome="passed")
+
+    def _fork(self, jail: Jail, alarm: float) -> tuple[int, int]:
+        watch = self.asked.strict or bool(self.item.config.getoption("jailed_report"))
+        read, write = os.pipe()
+        line_of(self.item.config)
+        for stream in {sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__} - {None}:
+            stream.flush()  # type: ignore[union-attr] # or the child writes what waits there once more
+        gc.freeze()  # or the first collection in the child touches, and so copies, all memory
+        with jail.entrance(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other threads are the project's own choice
+            child = os.fork()
+            if child == 0:
+                run_forked(self.item, self.nextitem, jail, self.asked, write, alarm=alarm, watch=watch)
+        gc.unfreeze()
+        os.close(write)
+        return child, read
+
+    def _tear_down(self, inner: pytest.TestReport | None) -> None:
+        """Tear down what no other test needs; log one report for that and for what was torn down inside."""
+        item, session = self.item, self.item.session
+        after = None if session.shouldfail or session.shouldstop else self.nextitem
+        call = self._captured(lambda: session._setupstate.teardown_exact(after), "teardown")
+        self._caught("teardown")
+        outer = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        if inner is None or (inner.passed and not outer.passed):
+            inner = outer
+        self._log(inner)
+
+
+_LEFT_TO_PYTEST: Any = object()
+
+
+def _set_up_outside(item: pytest.Item) -> None:
+    """Set up the collectors, and every fixture of the test that outlives it."""
+    state, info = item.session._setupstate, getattr(item, "_fixtureinfo", None)
+    assert item.parent is not None  # noqa: S101 - an item has a collector
+    state.setup(item.parent)  # type: ignore[arg-type]
+    state.stack[item] = ([], None)  # or pytest takes this for a request that comes too late
+    try:
+        for name in getattr(item, "fixturenames", ()):
+            definitions = info.name2fixturedefs.get(name) if info else None
+            if definitions and definitions[-1].scope != "function" and name not in item.funcargs:  # type: ignore[attr-defined]
+                item.funcargs[name] = item._request.getfixturevalue(name)  # type: ignore[attr-defined]
+    finally:
+        del state.stack[item]
+
+
+def _end(child: int) -> None:
+    """Wait for the process outside, which ends with what it has waited for."""
+    pidfd = os.pidfd_open(child)
+    try:
+        if not select.select([pidfd], [], [], _GRACE)[0]:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+    os.waitpid(child, 0)

@@ -1,0 +1,148 @@
+"""What one test asks for: its marks over the ini options, as the jail that it becomes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import Any
+
+import attrs
+import pytest
+
+from jailkit import Bind, Limits, SpecError
+from pytest_jailkit import ENVIRONMENT
+
+__all__ = ["Wanted", "wanted"]
+
+_ARGUMENTS = frozenset("net writable root limits hostname env strict".split())
+_PRIVATE = ("/tmp", "/dev", "/proc", "/sys", "/run")  # noqa: S108 - those of the host stay outside
+_HOST_VIEW = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """One test's jail.
+
+    Attributes:
+        spec: Arguments of `jailkit.Jail`.
+        env: Variables of the test.
+        cwd: Where it runs.
+        seconds: How long it may take.
+        strict: Whether it fails for what it touches.
+    """
+
+    spec: dict[str, Any]
+    env: dict[str, str]
+    cwd: str
+    seconds: float
+    strict: bool
+
+
+def wanted(item: pytest.Item) -> Wanted:
+    """Read marks, the closest first, and ini options.
+
+    Raises:
+        UsageError: A mark has an argument that is none, or a wrong value.
+    """
+    asked: dict[str, Any] = {}
+    for mark in item.iter_markers("jailed"):
+        if mark.args or not mark.kwargs.keys() <= _ARGUMENTS:
+            raise pytest.UsageError(f"{item.nodeid}: jailed() takes the keywords {', '.join(sorted(_ARGUMENTS))}")
+        asked = {**mark.kwargs, **asked}
+    try:
+        limits = (asked.get("limits") or Limits()).over(_limits(item.config))
+    except (AttributeError, SpecError) as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    writable = [*item.config.getini("jailed_writable"), *asked.get("writable", ())]
+    binds = visible(item, [_absolute(item.config, path) for path in writable])
+    cwd = os.getcwd()
+    return Wanted(
+        spec={
+            **{name: asked[name] for name in ("net", "root", "hostname") if name in asked},
+            "limits": limits,
+            "mounts": binds,
+        },
+        env=_environment(item.config, asked.get("env") or {}),
+        cwd=cwd if any(_below(cwd, one.target) for one in binds) else "/",
+        seconds=float(limits.wall_seconds or 0),
+        strict=bool(asked.get("strict")),
+    )
+
+
+def _limits(config: pytest.Config) -> Limits:
+    memory = config.getini("jailed_memory")
+    return Limits(wall_seconds=float(config.getini("jailed_timeout")), **({"memory": int(memory)} if memory else {}))
+
+
+def _environment(config: pytest.Config, own: dict[str, Any]) -> dict[str, str]:
+    """Name the variables that the tests themselves have made, and those that were asked for; the rest is the jail's."""
+    changed = {name: value for name, value in os.environ.items() if ENVIRONMENT.get(name) != value}
+    let_in = {name: os.environ[name] for name in config.getini("jailed_env") if name in os.environ}
+    path = f"{os.path.dirname(sys.executable)}:{_PATH}"
+    return {"PATH": path, **changed, **let_in, **{name: str(value) for name, value in own.items()}}
+
+
+def _absolute(config: pytest.Config, path: str) -> str:
+    return os.path.realpath(os.path.join(config.rootpath, path))
+
+
+# --- what is to be seen ------------------------------------------------------------------------------------------
+
+
+def visible(item: pytest.Item, writable: list[str]) -> tuple[Bind, ...]:
+    """Return the binds of a test: the project and Python for reading, the temporary files of pytest for writing."""
+    config = item.config
+    project = os.path.realpath(config.rootpath)
+    read = _outermost((project, *_of_pytest(item), *_of_python(), *(_absolute(config, p) for p in _ini(config))))
+    factory = getattr(config, "_tmp_path_factory", None)
+    write = set(writable) | ({os.path.realpath(factory.getbasetemp())} if factory else set())
+    binds = {path: Bind(path, as_owner=_below(path, project)) for path in read}
+    binds |= {path: Bind(path, writable=True) for path in write}
+    return tuple(binds[path] for path in sorted(binds))  # a directory before what is in it
+
+
+def _ini(config: pytest.Config) -> list[str]:
+    return list(config.getini("jailed_visible"))
+
+
+def _of_pytest(item: pytest.Item) -> list[str]:
+    folders = [str(item.config.invocation_params.dir), str(item.path.parent)]
+    return [*folders, str(item.config.inipath.parent)] if item.config.inipath else folders
+
+
+def _of_python() -> tuple[str, ...]:
+    """Name where modules come from: what the interpreter knows, and what editable installs have added."""
+    places = (
+        sys.prefix,
+        sys.exec_prefix,
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        *sys.path,
+        *_editable(len(sys.modules)),
+    )
+    return tuple(path for path in places if path)
+
+
+@functools.cache
+def _editable(modules: int) -> tuple[str, ...]:
+    """Look through the modules; again only when there are others."""
+    del modules
+    found = [module for name, module in list(sys.modules.items()) if name.startswith("__editable__")]
+    return tuple(os.path.dirname(path) for one in found for path in getattr(one, "MAPPING", {}).values())
+
+
+@functools.lru_cache(maxsize=64)
+def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out what is below another, what the jail has anyway, and what stays its own."""
+    found: list[str] = []
+    for path in sorted({os.path.realpath(path) for path in paths}):
+        known = any(_below(path, other) for other in (*found, *_HOST_VIEW))
+        if not known and path not in ("/", *_PRIVATE) and os.path.exists(path):
+            found.append(path)
+    return tuple(found)
+
+
+def _below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
