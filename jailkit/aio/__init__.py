@@ -5,7 +5,8 @@ end, files) happens in a thread of anyio's.
 """
 
 from jailkit.aio._jail import Jail, run
+from jailkit.aio._pool import JailPool
 from jailkit.aio._process import Outputs, Process
 from jailkit.aio._streams import Input, Output
 
-__all__ = ["Input", "Jail", "Output", "Outputs", "Process", "run"]
+__all__ = ["Input", "Jail", "JailPool", "Output", "Outputs", "Process", "run"]

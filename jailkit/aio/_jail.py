@@ -47,8 +47,13 @@ class Jail:
     @classmethod
     def from_spec(cls, spec: JailSpec) -> Jail:
         """Make a jail from a spec that exists already."""
+        return cls.of(SyncJail.from_spec(spec))
+
+    @classmethod
+    def of(cls, jail: SyncJail) -> Jail:
+        """Make one of a `jailkit.Jail` that exists already, live or not."""
         made = cls()
-        made.jail = SyncJail.from_spec(spec)
+        made.jail = jail
         return made
 
     @property

@@ -269,3 +269,33 @@ async def test_many_runs_at_once_take_the_time_of_one() -> None:
                 group.start_soon(one)
         assert time.monotonic() - began < 40 * 0.5
     assert all(result.ok for result in results)
+
+
+async def test_a_pool() -> None:
+    """Each jail is used once, many tasks share the pool, and what is cancelled leaves nothing."""
+    async with aio.JailPool(size=2) as pool:
+        script = "cat /tmp/trace; echo was here > /tmp/trace; cat /tmp/trace"
+        found: list[bytes] = []
+
+        async def one() -> None:
+            found.append((await pool.run(["sh", "-c", script])).stdout)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(one)
+        assert found == [b"was here\n"] * 8
+        async with pool.jail() as jail:
+            assert (await jail.run(["cat"], input=b"lent")).stdout == b"lent"
+            assert jail.jail.alive
+        assert jail.closed
+        before = leaks.snapshot()
+        with anyio.move_on_after(0.3) as scope:
+            await pool.run(["sleep", "3600.7"])
+        assert scope.cancelled_caught
+        assert [what for kind, what in left_since(before) if "3600.7" in what] == []
+        with pytest.raises(jailkit.CommandNotFound):
+            await pool.run(["no-such-program"])
+    with pytest.raises(jailkit.ClosedError):
+        await pool.run(["true"])
+    with pytest.raises(jailkit.ClosedError):
+        await aio.JailPool().run(["true"])
