@@ -50,13 +50,20 @@ class Entering(abc.ABC):
         does not. An ordinary user's jail needs ``cat`` for it: while the block lasts, one waits in the jail.
 
         Raises:
-            UnsupportedError: The jail is of the tier ``landlock``, or there is no way in for this user.
+            UnsupportedError: The jail is of the tier ``landlock``, or has a network with a way out, or there is no way
+                in for this user.
             ClosedError: The jail is not started, or closed; or an entrance is open already.
         """
         made = self._made
         if made.plan.tier == "landlock":
             raise UnsupportedError(
                 "entering a jail of the tier landlock", "it has no namespaces to enter", "use another tier, or jail.run"
+            )
+        if made.plan.network is not None:
+            raise UnsupportedError(
+                "entering a jail with a network that has a way out",
+                "that network belongs to another user namespace than the rest of the jail, and would not be joined",
+                "use net=False, or jail.run",
             )
         if self._entrance is not None:
             raise ClosedError("an entrance of this jail is open already")
@@ -156,7 +163,8 @@ class Entering(abc.ABC):
                 "jail.inside()", f"this jail is of the tier {made.plan.tier!r}", "run as root, or use jail.run"
             )
         _refuse_threads("jail.inside()", "use it in a process without threads, or fork one")
-        kinds = Namespace.MOUNT | (Namespace.NET if "CLONE_NEWNET" in entry_of(made.plan).namespaces else Namespace(0))
+        own_network = made.plan.network is not None or "CLONE_NEWNET" in entry_of(made.plan).namespaces
+        kinds = Namespace.MOUNT | (Namespace.NET if own_network else Namespace(0))
         with contextlib.ExitStack() as stack:
             pid1 = os.pidfd_open(live.pid)
             stack.callback(os.close, pid1)
