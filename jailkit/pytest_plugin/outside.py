@@ -12,7 +12,7 @@ import warnings
 from typing import Any
 
 import pytest
-from _pytest.runner import CallInfo, get_reraise_exceptions, runtestprotocol
+from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from jailkit import Jail, LaunchError, UnsupportedError
@@ -22,6 +22,9 @@ from jailkit.pytest_plugin.wanted import Wanted, wanted
 from pytest_jailkit import FIXTURES
 
 __all__ = ["run_jailed"]
+
+_NOT_A_FAILURE = (pytest.exit.Exception, KeyboardInterrupt)
+"""What ends the session wherever it is raised."""
 
 _GRACE = 10.0
 """Seconds beyond its own alarm after which a test is killed: pytest-timeout's report has more to tell."""
@@ -86,12 +89,12 @@ class _Test:
                 item._request = False
                 item.funcargs = None  # type: ignore[attr-defined]
 
-    def _captured(self, act: Any, when: Any) -> CallInfo[Any]:
+    def _captured(self, act: Any, when: Any) -> pytest.CallInfo[Any]:
         """Act, and have what is printed wait where the child finds it."""
         if self.capture:
             self.capture.resume_global_capture()
         try:
-            return CallInfo.from_call(act, when=when, reraise=get_reraise_exceptions(self.item.config))
+            return pytest.CallInfo.from_call(act, when=when, reraise=_NOT_A_FAILURE)
         finally:
             if self.capture:
                 self.capture.suspend_global_capture(in_=False)
