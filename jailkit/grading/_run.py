@@ -159,8 +159,8 @@ class Runner:
                 _readable(source)
         if not problem.writes:
             return "/submission", [Bind(str(source), "/submission")]
-        links = [Symlink(f"/work/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
-        return "/work", [Bind(str(source), "/submission"), Tmpfs("/work"), *links]
+        links = [Symlink(f"/box/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
+        return "/box", [Bind(str(source), "/submission"), Tmpfs("/box"), *links]
 
 
 def _cost(run: Run) -> tuple[bool, float]:

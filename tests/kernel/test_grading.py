@@ -127,6 +127,16 @@ def test_arguments_and_files(tmp_path: Path) -> None:
     assert one(small(tmp_path, **extra), submit(tmp_path, script)).verdict is Verdict.AC
 
 
+def test_a_package_may_allow_files_to_be_written(tmp_path: Path) -> None:
+    """Then the working directory can be written to, anew in each test, and holds the program all the same."""
+    draft = "problem_format_version: 2023-07-draft\nname: Echo\nlimits: {time_limit: 2}\nallow_file_writing: true\n"
+    script = (
+        "import os\nn = input()\nprint(n if not os.path.exists('note') and os.path.exists('main.py') else 0)\n"
+        "open('note', 'w').write(n)\n"
+    )
+    assert one(small(tmp_path, **{"problem.yaml": draft}), submit(tmp_path, script)).verdict is Verdict.AC
+
+
 def test_a_language_that_is_not_installed(tmp_path: Path) -> None:
     """It is reported as such, and is never a wrong answer."""
     table = tmp_path / "more.toml"
