@@ -14,33 +14,39 @@ import re
 import subprocess
 import threading
 
-__all__ = ["PREFIX", "look_after"]
+__all__ = ["PREFIX", "keeper", "look_after"]
 
 PREFIX = "jailkit-"
 """With the process id of the host program behind it: who made a group, and who may sweep it away."""
 
-# The directories come line by line; the end of the file is the end of the host program. `rmdir` takes only empty
-# groups, so what lives on for a moment is tried again, for ten seconds.
-_SCRIPT = """
+_IN_BACKGROUND = """
 trap '' HUP INT TERM QUIT
 exec 3<&0 </dev/null >/dev/null 2>&1
 {
-    while read -r line <&3; do set -- "$@" "$line"; done
-    tries=0
-    while [ $tries -lt 100 ]; do
-        left=0
-        for top in "$@"; do
-            for group in "$top/$JAILKIT_GROUPS"*; do
-                [ -d "$group" ] || continue
-                rmdir "$group"/*/ "$group" 2>/dev/null
-                [ -d "$group" ] && left=1
-            done
-        done
-        [ $left = 0 ] && exit 0
-        tries=$((tries + 1))
-        sleep 0.1
-    done
+%s
 } &
+"""
+
+# The directories come line by line; the end of the file is the end of the host program. `rmdir` takes only empty
+# groups, so what lives on for a moment is tried again, for ten seconds.
+_SCRIPT = """
+prefix=$1
+shift
+while read -r line <&3; do set -- "$@" "$line"; done
+tries=0
+while [ $tries -lt 100 ]; do
+    left=0
+    for top in "$@"; do
+        for group in "$top/$prefix"*; do
+            [ -d "$group" ] || continue
+            rmdir "$group"/*/ "$group" 2>/dev/null
+            [ -d "$group" ] && left=1
+        done
+    done
+    [ $left = 0 ] && exit 0
+    tries=$((tries + 1))
+    sleep 0.1
+done
 """
 
 _lock = threading.Lock()
@@ -63,21 +69,29 @@ def look_after(directories: tuple[str, ...]) -> None:
 def _tell(directory: str) -> None:
     global _pipe  # noqa: PLW0603 - one for each process, as the janitor is
     if _pipe < 0:
-        _pipe = _start()
+        _pipe = keeper(_SCRIPT, f"{PREFIX}{os.getpid()}-")
     if _pipe >= 0 and "\n" not in directory:
         with contextlib.suppress(OSError):  # without its janitor a program works; after its death the next one sweeps
             os.write(_pipe, os.fsencode(directory) + b"\n")
 
 
-def _start() -> int:
-    """Start the shell; return the end of the pipe whose closing tells it that we are gone."""
+def keeper(script: str, *words: str) -> int:
+    """Start a shell in the background that outlives this process, and is no child of it.
+
+    Args:
+        script: What it does. Descriptor 3 ends when this process is gone.
+        words: Its arguments.
+
+    Returns:
+        The end of the pipe that holds it back: to write lines to, and to keep open. -1: it could not be started.
+    """
     ours = theirs = -1
     try:
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         done = subprocess.run(
-            ["/bin/sh", "-c", _SCRIPT],
+            ["/bin/sh", "-c", _IN_BACKGROUND % script, "jailkit", *words],
             stdin=theirs,
-            env={"PATH": "/usr/bin:/bin", "JAILKIT_GROUPS": f"{PREFIX}{os.getpid()}-"},
+            env={"PATH": "/usr/bin:/bin"},
             cwd="/",
             start_new_session=True,
             timeout=10,

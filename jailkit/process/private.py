@@ -7,9 +7,10 @@ import errno
 import os
 import secrets
 import stat
-import subprocess
 import tempfile
 import threading
+
+from jailkit._janitor import keeper
 
 __all__ = ["PrivateDirectory", "PrivateError", "new_name"]
 
@@ -18,25 +19,21 @@ _PREFIX = "jailkit-files-"
 # When the host program is gone, however it ended, its jails are dead within a moment; what they wrote is removed then.
 # No chmod as root, who needs none, and whom a link in the wrong place could fool.
 _SCRIPT = """
-trap '' HUP INT TERM QUIT
-exec 3<&0 </dev/null >/dev/null 2>&1
-{
-    read -r line <&3
-    tries=0
-    while [ $tries -lt 50 ]; do
-        left=0
-        for path in "$1"*; do
-            [ -d "$path" ] || continue
-            rm -rf "$path"
-            [ -d "$path" ] || continue
-            left=1
-            [ $tries -gt 5 ] && [ "$(id -u)" != 0 ] && chmod -R u+rwx "$path"
-        done
-        [ $left = 0 ] && exit 0
-        tries=$((tries + 1))
-        sleep 0.1
+read -r line <&3
+tries=0
+while [ $tries -lt 50 ]; do
+    left=0
+    for path in "$1"*; do
+        [ -d "$path" ] || continue
+        rm -rf "$path"
+        [ -d "$path" ] || continue
+        left=1
+        [ $tries -gt 5 ] && [ "$(id -u)" != 0 ] && chmod -R u+rwx "$path"
     done
-} &
+    [ $left = 0 ] && exit 0
+    tries=$((tries + 1))
+    sleep 0.1
+done
 """
 
 _lock = threading.Lock()
@@ -159,20 +156,12 @@ def _move(fd: int, name: str, top: int, number: int) -> int:
 def _look_after(directory: str) -> None:
     """Have our directories there removed when this process is gone."""
     with _lock:
-        if directory in _pipes:
-            return
-        theirs, ours = os.pipe2(os.O_CLOEXEC)
-        try:
-            command = ["/bin/sh", "-c", _SCRIPT, "jailkit", _beginning(directory)]
-            path = {"PATH": "/usr/bin:/bin"}
-            subprocess.run(command, stdin=theirs, env=path, cwd="/", start_new_session=True, timeout=10, check=True)
-            _pipes[directory], ours = ours, -1
-        except (OSError, subprocess.SubprocessError):
-            pass  # without it, a program that is killed leaves an empty directory or a full one, and no process
-        finally:
-            for fd in (theirs, ours):
-                if fd >= 0:
-                    os.close(fd)
+        if directory not in _pipes:
+            pipe = keeper(_SCRIPT, _beginning(directory))
+            if (
+                pipe >= 0
+            ):  # without it, a program that is killed leaves an empty directory or a full one, and no process
+                _pipes[directory] = pipe
 
 
 def _forget() -> None:
