@@ -175,42 +175,42 @@ def test_reports_are_as_if_it_had_run_outside(project: Project) -> None:
     assert without_times(jailed[1]) == without_times(plain[1])
 
 
+ENDS = """
+    import os, signal, time
+    import pytest
+    from jailkit import Limits
+
+    def test_exits():
+        print("last words", flush=True)
+        os._exit(3)
+
+    def test_crashes():
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    @pytest.mark.jailed(limits=Limits(wall_seconds=1))
+    def test_hangs():
+        while True:
+            time.sleep(1)
+
+    @pytest.mark.timeout(1)
+    def test_is_too_slow():
+        time.sleep(60)
+
+    def test_forges():
+        for fd in range(3, 100):
+            try:
+                os.write(fd, b"\\xff\\xff\\xff\\x7fforged")
+            except OSError:
+                pass
+
+    def test_is_fine():
+        pass
+"""
+
+
 def test_what_would_end_pytest_fails_one_test(project: Project) -> None:
     """A crash, an exit, too much memory or time is one failed test with its reason, and the run goes on."""
-    project.write(
-        "test_it.py",
-        """
-        import os, signal, time
-        import pytest
-        from jailkit import Limits
-
-        def test_exits():
-            print("last words", flush=True)
-            os._exit(3)
-
-        def test_crashes():
-            os.kill(os.getpid(), signal.SIGSEGV)
-
-        @pytest.mark.jailed(limits=Limits(wall_seconds=1))
-        def test_hangs():
-            while True:
-                time.sleep(1)
-
-        @pytest.mark.timeout(1)
-        def test_is_too_slow():
-            time.sleep(60)
-
-        def test_forges():
-            for fd in range(3, 100):
-                try:
-                    os.write(fd, b"\\xff\\xff\\xff\\x7fforged")
-                except OSError:
-                    pass
-
-        def test_is_fine():
-            pass
-        """,
-    )
+    project.write("test_it.py", ENDS)
     code, said = project.run("--jailed", plugins=("pytest_timeout",))
     assert code == 1
     assert "exit code 3 (os._exit)" in said
