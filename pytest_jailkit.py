@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from jailkit import Jail
+    from jailkit import Jail, JailPool
 
-FIXTURES = frozenset({"jail", "jail_factory", "session_jail"})
+FIXTURES = frozenset({"jail", "jail_factory", "jail_pool", "session_jail"})
 """A test that uses one of these makes jails itself, which cannot be done inside one."""
 
 ENVIRONMENT = dict(os.environ)
@@ -116,4 +116,13 @@ def session_jail(jail_spec: dict[str, Any]) -> Iterator[Jail]:
     from jailkit import Jail  # noqa: PLC0415
 
     with Jail(**jail_spec) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def jail_pool(jail_spec: dict[str, Any]) -> Iterator[JailPool]:
+    """Keep jails ready for all tests of the session; each is used once."""
+    from jailkit import Jail, JailPool  # noqa: PLC0415
+
+    with JailPool(Jail(**jail_spec).spec) as made:
         yield made

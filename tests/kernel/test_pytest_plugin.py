@@ -343,10 +343,13 @@ def test_fixtures_that_make_jails(project: Project) -> None:
             session_jail.put(b"x", "/tmp/x")
         def test_session_again(session_jail):
             assert session_jail.get("/tmp/x") == b"x"
+        def test_pool(jail_pool):
+            words = ["sh", "-c", "echo >>/tmp/x; cat /tmp/x"]
+            assert [jail_pool.run(words).stdout for _ in range(3)] == [b"\\n"] * 3
         """,
     )
-    assert project.outcomes() == {"passed": 4}
-    assert project.outcomes("--jailed") == {"passed": 4}
+    assert project.outcomes() == {"passed": 5}
+    assert project.outcomes("--jailed") == {"passed": 5}
 
 
 def test_beside_other_plugins(project: Project) -> None:
