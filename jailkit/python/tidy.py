@@ -184,12 +184,12 @@ def _empty(place: int, todo: list[str], budget: list[int]) -> None:
         name = todo.pop()
         if _unlink(name, place, budget):
             continue
-        os.chmod(name, 0o700, dir_fd=place)
+        _open_up(name, place)
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
         try:
             for below in os.listdir(inner):
                 if not _unlink(below, inner, budget):
-                    os.chmod(below, 0o700, dir_fd=inner)  # or it could not be moved (rename(2))
+                    _open_up(below, inner)  # or it could not be moved (rename(2))
                     count += 1
                     moved = f".jailkit-{os.urandom(8).hex()}-{count}"
                     os.rename(below, moved, src_dir_fd=inner, dst_dir_fd=place)
@@ -197,6 +197,14 @@ def _empty(place: int, todo: list[str], budget: list[int]) -> None:
         finally:
             os.close(inner)
         os.rmdir(name, dir_fd=place)
+
+
+def _open_up(name: str, place: int) -> None:
+    """Give a directory back to its owner, who may have shut himself out."""
+    try:  # noqa: SIM105 - every import of this file is one of the session's start
+        os.chmod(name, 0o700, dir_fd=place)
+    except PermissionError:  # in the tier landlock nobody may; then it is as open as it was made
+        pass
 
 
 def _unlink(name: str, place: int, budget: list[int]) -> bool:
