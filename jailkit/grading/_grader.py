@@ -16,7 +16,7 @@ from typing import Any, final
 from jailkit.grading._ahead import Ahead
 from jailkit.grading._assignment import Assignment
 from jailkit.grading._box import ability
-from jailkit.grading._build import Built, build_program, build_submission
+from jailkit.grading._compile import Built, build_program, build_submission
 from jailkit.grading._cores import Cores
 from jailkit.grading._coursework import grade_assignment
 from jailkit.grading._errors import PackageError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from jailkit import PIPE, Jail, Process, Result, Turn, converse
-from jailkit.grading._build import Built
+from jailkit.grading._compile import Built
 from jailkit.grading._grade import SHOWN, excerpt
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._run import Run, Runner, verdict_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from jailkit import CommandNotExecutable, CommandNotFound, JailkitError, Result
-from jailkit.grading._build import Built
+from jailkit.grading._compile import Built
 from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import SHOWN, TestResult, excerpt
 from jailkit.grading._interact import talk_on

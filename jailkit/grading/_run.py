@@ -11,7 +11,7 @@ import attrs
 import jailkit
 from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
 from jailkit.grading._box import bounded
-from jailkit.grading._build import Built
+from jailkit.grading._compile import Built
 from jailkit.grading._cores import Cores
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked

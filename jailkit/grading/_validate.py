@@ -8,8 +8,8 @@ import attrs
 
 from jailkit import Bind, ExitReason, File, Jail, Limits, Result, Tmpfs
 from jailkit.grading._box import bounded
-from jailkit.grading._build import Built
 from jailkit.grading._compare import Comparison, compare
+from jailkit.grading._compile import Built
 from jailkit.grading._grade import excerpt
 from jailkit.grading._model import Problem, Test, Verdict
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jailkit.grading import Languages, PackageError, Verdict
-from jailkit.grading._build import _unpacked
+from jailkit.grading._compile import _unpacked
 from jailkit.grading._sources import SourceError, read_sources
 
 
