@@ -18,7 +18,7 @@ from jailkit.process.result import ExitReason
 __all__ = ["KILL_SECONDS", "Captured", "Talk"]
 
 _PROCESSORS = os.cpu_count() or 1
-KILL_SECONDS = 2.0
+KILL_SECONDS = 5.0
 """How long PID 1 may take to end a program's tree, which it does in milliseconds, before the whole jail is killed."""
 
 

@@ -125,8 +125,8 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
-        prepare_mark(PROC); /* an error comes again when it matters */
-        if (filtered < inherited_filters && !(run_count && runs->flags & JK_RUN_ALONE)) /* that has no successor */
+        prepare_mark(PROC);                                 /* an error comes again when it matters */
+        if (filtered < inherited_filters && run_count == 0) /* never beside a program that has taken all the memory */
             filtered = load_filters(0, inherited_filters) < 0 ? 0 : inherited_filters;
     }
     end_jail(1);
