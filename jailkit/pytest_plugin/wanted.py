@@ -15,6 +15,9 @@ from pytest_jailkit import ENVIRONMENT
 
 __all__ = ["Wanted", "wanted"]
 
+_OF_PYTEST = ("CI", "BUILD_NUMBER")
+"""By these pytest decides how long an explanation of a failed assertion is, where the test runs."""
+
 _ARGUMENTS = frozenset("net writable root limits hostname env strict".split())
 _PRIVATE = ("/tmp", "/dev", "/proc", "/sys", "/run")  # noqa: S108 - those of the host stay outside
 _HOST_VIEW = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
@@ -79,7 +82,8 @@ def _limits(config: pytest.Config) -> Limits:
 def _environment(config: pytest.Config, own: dict[str, Any]) -> dict[str, str]:
     """Name the variables that the tests themselves have made, and those that were asked for; the rest is the jail's."""
     changed = {name: value for name, value in os.environ.items() if ENVIRONMENT.get(name) != value}
-    let_in = {name: os.environ[name] for name in config.getini("jailed_env") if name in os.environ}
+    names = (*_OF_PYTEST, *config.getini("jailed_env"))
+    let_in = {name: os.environ[name] for name in names if name in os.environ}
     path = f"{os.path.dirname(sys.executable)}:{_PATH}"
     return {"PATH": path, **changed, **let_in, **{name: str(value) for name, value in own.items()}}
 
