@@ -49,14 +49,8 @@ class Cores:
         with self._changed:
             self._changed.wait_for(lambda: self._free and not self._alone)
             cpu = self._free.pop(0)
-        try:
-            with _pinned(cpu):
-                yield cpu
-        finally:
-            with self._changed:
-                self._free.append(cpu)
-                self._free.sort()
-                self._changed.notify_all()
+        with self._lent(cpu):
+            yield cpu
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[int]:
@@ -66,11 +60,21 @@ class Cores:
             self._changed.wait_for(lambda: len(self._free) == len(self.cpus))
             cpu = self._free.pop(0)
         try:
-            with _pinned(cpu):
+            with self._lent(cpu):
                 yield cpu
         finally:
             with self._changed:
                 self._alone -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def _lent(self, cpu: int) -> Iterator[None]:
+        """Use a processor that was taken, and give it back."""
+        try:
+            with _pinned(cpu):
+                yield
+        finally:
+            with self._changed:
                 self._free.append(cpu)
                 self._free.sort()
                 self._changed.notify_all()
