@@ -17,7 +17,7 @@ from jailkit import _native
 from jailkit._cgroups import find_cgroups
 from tests.patience import patient
 
-__all__ = ["ALL", "PYTHON", "ROLES", "holds", "meaning"]
+__all__ = ["ALL", "BEYOND", "PYTHON", "ROLES", "holds", "meaning"]
 
 PYTHON = "/usr/bin/python3"
 """The interpreter that programs in a jail are run by: part of the host view of every jail."""
@@ -225,6 +225,10 @@ _FACTS: dict[str, Callable[[], bool]] = {
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})
 """Who runs the suite, and what he was given. It runs in several ways: a test for another is left out, no skip."""
+
+BEYOND = frozenset({"node", "java", "loop"})
+"""What no `make apt-*` brings: big languages, and loop devices, which a container may not have. A test of them is
+skipped where they are missing, also where all others must run."""
 
 
 @functools.cache
