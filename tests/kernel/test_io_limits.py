@@ -76,7 +76,7 @@ def test_writes_take_the_time_that_the_limit_says(disk: tuple[str, str]) -> None
         slow = inside(jail, WRITE)
         jail.modify(limits=Limits(write_bps=UNLIMITED))
         assert str(256 * KiB) not in settings(jail, name).values()
-        fast = inside(jail, WRITE)
+        fast = min(inside(jail, WRITE) for _ in range(3))
         jail.limits = Limits(write_bps=512 * KiB)
         assert str(512 * KiB) in settings(jail, name).values()
         again = inside(jail, WRITE)
