@@ -95,7 +95,7 @@ def test_operations_are_counted_too(disk: tuple[str, str]) -> None:
 
 
 def test_what_is_read_and_written_is_counted(disk: tuple[str, str]) -> None:
-    """Past the page cache, of a program alone in its jail: a MiB each way at least; one that writes nothing has none."""
+    """Past the page cache, of a program alone in its jail: a MiB each way at least; who writes nothing has none."""
     path, _ = disk
     read_too = "assert sum(os.preadv(fd, [pages], at << 16) for at in range(16)) == 1 << 20\n"
     bind = Bind(path, "/disk", writable=True)

@@ -243,7 +243,8 @@ def test_accounts_of_a_group_are_of_everything(group: float | None, waited: floa
     """Also where wait4(2) has looked a moment later: the figure is the later one, and is still said to be of all."""
     account = Account(cpu=None if group is None else (group, 0.0))
     usage = verdict(report(user=waited), account=account).usage
-    assert (usage.cpu, usage.cpu_source) == (pytest.approx(cpu), source)
+    assert usage.cpu == pytest.approx(cpu)
+    assert usage.cpu_source == source
 
 
 # --- a program that never started -----------------------------------------------------------------------------------
