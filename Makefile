@@ -22,7 +22,7 @@ C_FILES = $(sort $(shell find jailkit benchmarks tests -name '*.[ch]' -not -name
 NATIVE = $(sort $(shell find jailkit/_native -name '*.[ch]' -not -name '_ext.c') jailkit/_native/_build.py)
 PY_DIRS = setup.py pytest_jailkit.py $(wildcard jailkit tests examples benchmarks docs)
 
-.PHONY: help demo test test-escape test-vm test-vm-core lint bench docs format test-asan fuzz fuzz-corpus suites clean
+.PHONY: help demo test test-escape test-vm test-vm-core lint bench bench-vm docs format test-asan fuzz fuzz-corpus suites clean
 .PHONY: apt apt-test apt-lint apt-bench apt-fuzz apt-net apt-vm need need-test need-net need-lint need-bench need-fuzz need-vm
 
 help:
@@ -39,6 +39,7 @@ help:
 	make fuzz       libFuzzer on what reads plans, requests and reports, FUZZ_SECONDS (60) each
 	make test-vm    the kernel tests in virtual machines with cgroup v2, as root and as a user with a delegated group
 	make test-vm-core  the part of that which .ci/run has time for
+	make bench-vm   what limits cost, and how true the accounts are, on cgroup v2, in a virtual machine
 	make apt        install what a machine needs (Debian; also apt-test, -lint, -bench, -fuzz, -net, -vm)
 	make clean      remove what the targets above made
 	END
@@ -181,11 +182,19 @@ test-vm: $(VENV)/.stamp-build | need-vm
 	    "$$work/venv/bin/python" -m pytest -p no:cacheprovider -o faulthandler_timeout=1000 $(VM_TESTS) $(PYTEST_ARGS)
 
 # What differs between hosts most, on one kernel, both ways: it ends in ten minutes under emulation.
-VM_CORE = $(wildcard tests/kernel/test_cgroup*.py) $(addprefix tests/kernel/,test_limits.py test_scope.py)
+VM_CORE = $(wildcard tests/kernel/test_cgroup*.py) $(addprefix tests/kernel/,test_limits.py test_scope.py test_io_limits.py)
 test-vm-core: VM_TESTS = $(VM_CORE) -m 'not many'
 test-vm-core: VM_KERNELS = release
 test-vm-core: VM_SECONDS = 1100
 test-vm-core: test-vm
+
+# Ratios, which emulation does not change much. Several minutes; BENCH_ROUNDS samples of each launch.
+BENCH_ROUNDS ?= 60
+bench-vm: $(VENV)/.stamp-install | need-vm
+	@for who in '' -u; do
+	    $(BOUND) 1900 $(BIN)/python -m tests.vm run $$who -k $(firstword $(VM_KERNELS)) -t 1800 --show '$(CURDIR)' -- \
+	        $(abspath $(BIN))/python benchmarks/limits.py --rounds $(BENCH_ROUNDS)
+	done
 
 # --- quality -----------------------------------------------------------------------------------------------------------
 

@@ -134,10 +134,12 @@ def _reasons(
 def _usage(report: Report | None, wall: float, account: Account) -> Usage:
     counters = account.counters
     cpu, source = account.cpu, "cgroup"
-    # Accounts of a group are of everything; those of wait4(2) of who was waited for. The finer clock is the truth.
+    # Accounts of a group are of everything; those of wait4(2) of who was waited for. Where the two differ by the last
+    # microseconds of the program alone, the later clock is the truth, and still of everything.
     waited = (report.user_us / 1e6, report.system_us / 1e6) if report else (0.0, 0.0)
-    if cpu is None or sum(cpu) < sum(waited):
+    if cpu is None:
         cpu, source = waited, "rusage"
+    cpu = max(cpu, waited, key=sum)
     peak, memory_source = counters.memory_peak, account.memory_file
     if peak is None:
         peak = report.max_rss_kib * 1024 if report else None

@@ -9,7 +9,7 @@ import pytest
 import jailkit
 from jailkit import ExitReason, Jail, Limits
 from tests.inside import program
-from tests.patience import patient
+from tests.patience import at_last
 
 pytestmark = pytest.mark.requires("cgroups", "userns", "python")
 
@@ -44,7 +44,8 @@ def test_processor_time_is_counted_wherever_it_is_used(kind: str, alone: bool) -
             result = jail.run(burner)
     assert result.reason is ExitReason.CPU_TIME
     assert result.usage.cpu_source == "cgroup"
-    assert 1.4 <= result.usage.cpu < 10
+    # As much as all processors could do meanwhile, and no more: how soon a busy host program notices is chance.
+    assert 1.4 <= result.usage.cpu <= result.usage.wall * (os.cpu_count() or 1) + 1
 
 
 def test_programs_side_by_side_are_counted_apart() -> None:
@@ -64,31 +65,38 @@ def test_programs_side_by_side_are_counted_apart() -> None:
 @pytest.mark.parametrize(
     "idle",
     [
-        "import time; time.sleep(1000)",
-        "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-        "import signal; signal.pause()",
-        "import os; os.mkfifo('/tmp/f'); open('/tmp/f')",
-        "import ctypes, os; ctypes.CDLL(None).ptrace(0, 0, 0, 0); os.kill(os.getpid(), 19)",
+        "import time; up(); time.sleep(1000)",
+        "import os, signal; up(); os.kill(os.getpid(), signal.SIGSTOP)",
+        "import signal; up(); signal.pause()",
+        "import os; os.mkfifo('/tmp/f'); up(); open('/tmp/f')",
+        "import ctypes, os; ctypes.CDLL(None).ptrace(0, 0, 0, 0); up(); os.kill(os.getpid(), 19)",
     ],
     ids=["sleeps", "is stopped", "waits for a signal", "waits for a fifo", "is traced and stopped"],
 )
 def test_who_uses_no_time_is_stopped_by_the_clock(idle: str) -> None:
-    """Reason WALL_TIME, whatever it waits for, with hardly any processor time reported."""
-    clock = min(patient(1.5), 8.0)  # Python starts within it, even where a processor is emulated
-    result = jailkit.run(program(idle), limits=Limits(cpu_seconds=100), timeout=clock)
-    assert result.reason is ExitReason.WALL_TIME
-    assert result.usage.cpu < 0.9 * clock
+    """Reason WALL_TIME, whatever it waits for, with hardly any processor time reported for the time that it waits."""
+    up = "import time\ndef up():\n    print(time.process_time(), flush=True)\n"
+
+    def timed_out(clock: float) -> bytes:
+        result = jailkit.run(program(up + idle), limits=Limits(cpu_seconds=100), timeout=clock)
+        assert result.reason is ExitReason.WALL_TIME
+        if result.stdout:
+            assert result.usage.cpu < float(result.stdout) + 0.5 * clock
+        return bytes(result.stdout)
+
+    assert at_last(timed_out, 1.5)
 
 
 def test_a_program_has_its_share_of_a_processor() -> None:
-    """With half a processor, what takes a second of work takes two on the clock; the time lost is reported."""
-    work = program("import time\nwhile time.process_time() < 0.8:\n    pass")
-    result = jailkit.run(work, limits=Limits(cpus=0.25, wall_seconds=300))
+    """With a tenth of a processor, a quarter of a second of work takes two on the clock; the time lost is reported."""
+    work = program("import time\nwhile time.process_time() < 0.25:\n    pass")
+    result = jailkit.run(work, limits=Limits(cpus=0.1, wall_seconds=300))
     assert result.reason is ExitReason.EXITED
     # A bound from below: no slow machine makes it smaller.
-    assert result.usage.wall > 2
+    assert result.usage.wall > 1.9
     assert result.usage.throttled is not None
-    assert result.usage.throttled > 0.5
+    # How much is chance on a machine that is so busy that nobody gets a tenth of a processor.
+    assert result.usage.throttled > 0
 
 
 def test_a_jail_may_be_kept_to_some_processors() -> None:

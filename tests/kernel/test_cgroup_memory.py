@@ -20,11 +20,15 @@ BOMBS = {
         """,
     "in children": """
         import os, sys, time
+        hear, tell = os.pipe()
         for _ in range(4):
             if os.fork() == 0:
                 kept = [b"x" * (1 << 20) for _ in range(int(sys.argv[1]) // 4)]
-                time.sleep(60)
-        time.sleep(1.5)
+                os.write(tell, b"x")
+                os.close(tell)
+                time.sleep(1000)
+        os.close(tell)
+        assert b"".join(iter(lambda: os.read(hear, 9), b"")) == b"xxxx"
         """,
     "tmpfs": """
         import sys

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 import jailkit
 from jailkit import PIPE, Conversation, ExitReason, Jail, Limits, converse
 from tests import leaks
-from tests.patience import patient
+from tests.patience import at_last, patient
 
 pytestmark = pytest.mark.requires("userns")
 
@@ -35,13 +34,15 @@ def talk(
     timeout: float = BOUND,
     transcript_bytes: int = 65536,
     of_first: dict[str, Any] | None = None,
+    first_of_all: Callable[[], object] = lambda: None,
 ) -> Conversation:
-    """Have two programs, or scripts, talk; `of_first` is for the start of the first."""
+    """Have two programs, or scripts, talk; `of_first` is for the start of the first; do a thing when both run."""
     argvs = [["sh", "-c", argv] if isinstance(argv, str) else argv for argv in (first, second)]
     with (
         jails[0].popen(argvs[0], stdin=PIPE, **of_first or {}) as one,
         jails[1].popen(argvs[1], stdin=PIPE) as two,
     ):
+        first_of_all()
         return converse(one, two, timeout=timeout, transcript_bytes=transcript_bytes)
 
 
@@ -83,10 +84,14 @@ def test_the_end_of_one_is_the_end_of_file_of_the_other(jails: tuple[Jail, Jail]
         ("kill -9 $$", ExitReason.SIGNALED),
         ("exec sleep 3600", ExitReason.WALL_TIME),
     ):
-        own = {"timeout": 0.3} if reason is ExitReason.WALL_TIME else {}
-        found = talk(jails, f"echo one; {end}", "cat >&2; echo end >&2", of_first=own)
-        assert reasons(found) == [reason, ExitReason.EXITED]
-        assert found.results[1].stderr == b"one\nend\n"
+
+        def heard(seconds: float, end: str = end, reason: ExitReason = reason) -> bytes:
+            own = {"timeout": seconds} if reason is ExitReason.WALL_TIME else {}
+            found = talk(jails, f"echo one; {end}", "cat >&2; echo end >&2", of_first=own, timeout=2 * BOUND)
+            assert reasons(found) == [reason, ExitReason.EXITED]
+            return found.results[1].stderr if found.transcript else b""
+
+        assert at_last(heard, 0.3) == b"one\nend\n"
     found = talk(jails, "exec >&-; read x; echo $x >&2", "cat; echo bye")
     assert found.results[0].stderr == b"bye\n"
     assert reasons(found) == [ExitReason.EXITED] * 2
@@ -114,8 +119,14 @@ def test_a_host_program_with_sigpipe_survives(jails: tuple[Jail, Jail]) -> None:
 
 def test_a_flood_waits_for_the_reader(jails: tuple[Jail, Jail]) -> None:
     """There is back pressure: the host holds little, and who does not read does not make it hold more."""
-    found = talk(jails, ["yes"], ["sleep", "3600"], timeout=0.4, transcript_bytes=10)
-    assert reasons(found) == [ExitReason.WALL_TIME] * 2
+
+    def flooded(seconds: float) -> Conversation | None:
+        found = talk(jails, ["yes"], ["sleep", "3600"], timeout=seconds, transcript_bytes=10)
+        assert reasons(found) == [ExitReason.WALL_TIME] * 2
+        return found if found.transcript else None
+
+    found = at_last(flooded, 0.4)
+    assert found
     assert [turn.data for turn in found.transcript] == [b"y\n" * 5]
     assert found.truncated
 
@@ -166,22 +177,18 @@ def test_an_interrupt_kills_both(jails: tuple[Jail, Jail]) -> None:
         raise Interrupt
 
     before, previous = leaks.snapshot(), signal.signal(signal.SIGALRM, handler)
-    began = time.monotonic()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Interrupt):
-            talk(jails, ["cat"], ["cat"], timeout=3600)
+            talk(jails, ["cat"], ["cat"], timeout=3600, first_of_all=lambda: signal.setitimer(signal.ITIMER_REAL, 0.2))
     finally:
         signal.signal(signal.SIGALRM, previous)
-    assert time.monotonic() - began < BOUND
     assert leaks.left_since(before) == []
 
 
 def test_closing_a_jail_ends_its_side(jails: tuple[Jail, Jail]) -> None:
     """From another thread; the other side sees the end of file."""
     timer = threading.Timer(0.2, jails[0].close)
-    timer.start()
-    found = talk(jails, ["cat"], ["cat"])
+    found = talk(jails, ["cat"], ["cat"], first_of_all=timer.start)
     timer.join()
     assert reasons(found) == [ExitReason.KILLED, ExitReason.EXITED]
 

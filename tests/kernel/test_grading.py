@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jailkit._cli import main
-from jailkit.grading import Grade, Grader, Journal, Languages, Problem, Submission, Verdict, load, verify
+from jailkit.grading import Grade, Grader, Journal, Languages, Problem, Submission, Verdict, _run, load, verify
 from tests.patience import patient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
@@ -156,10 +156,12 @@ def test_what_cannot_be_compiled(tmp_path: Path) -> None:
         assert words in grade.compiler
 
 
-def test_what_comes_close_to_the_limit_is_run_again(tmp_path: Path) -> None:
+def test_what_comes_close_to_the_limit_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is measured twice more, alone; what is far from it is not."""
-    script = "import time\nn = input()\nwhile n == '8' and time.process_time() < 0.5:\n    pass\nprint(n)\n"
-    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=0.5, workers=2)
+    # Half of the limit counts as close here: the end of an interpreter, on a slow machine, is then still within it.
+    monkeypatch.setattr(_run, "_CLOSE", 0.5)
+    script = "import time\nn = input()\nwhile n == '8' and time.process_time() < 0.55:\n    pass\nprint(n)\n"
+    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=1, workers=2)
     assert grade.tests[0].runs == 1
     assert grade.tests[1].runs == 3
 

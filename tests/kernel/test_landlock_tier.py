@@ -21,7 +21,7 @@ from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("python", "landlock6", "libseccomp"), pytest.mark.timeout(180)]
 
-BOUND = 30.0
+BOUND = patient(30)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,10 +15,11 @@ import jailkit
 from jailkit import ExitReason, Jail, Limits, SeccompPolicy, UnsupportedError
 from tests.inside import inside, outside
 from tests.kernel.test_doctor import CLONE, CLONE3, CLOSE, ENOSYS, EPERM, NEWUSER, UNSHARE
+from tests.patience import patient
 
 pytestmark = [pytest.mark.requires("python", "landlock6", "libseccomp"), pytest.mark.timeout(180)]
 
-BOUND = 30.0
+BOUND = patient(30)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -47,6 +47,8 @@ def test_text_pipes(sandbox: Jail) -> None:
 def test_wait_gives_up_and_the_program_runs_on(sandbox: Jail) -> None:
     """WaitTimeout, a TimeoutError, is not the end of anything."""
     with sandbox.popen(["sh", "-c", "echo part; sleep 3600"]) as process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], BOUND)[0]
         with pytest.raises(jailkit.WaitTimeout) as caught:
             process.wait(0.05)
         assert isinstance(caught.value, TimeoutError)
@@ -208,6 +210,8 @@ def test_sixty_programs_at_once(sandbox: Jail) -> None:
 def test_kill_from_another_thread(sandbox: Jail) -> None:
     """While one thread waits in communicate, another can end the program."""
     with sandbox.popen(["sh", "-c", "echo up; sleep 3600"]) as process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], BOUND)[0]
         timer = threading.Timer(0.1, process.kill)
         timer.start()
         assert process.communicate(timeout=BOUND)[0] == b"up\n"

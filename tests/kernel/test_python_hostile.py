@@ -307,12 +307,12 @@ HOSTILE = {
 }
 
 
-def served_by(py: PythonSession, monkeypatch: pytest.MonkeyPatch, words: str) -> CallResult:
+def served_by(py: PythonSession, monkeypatch: pytest.MonkeyPatch, words: str, timeout: float = 3) -> CallResult:
     """Make a call of a server in hostile hands: it says what a test wants."""
     py.interrupt()
     with monkeypatch.context() as patch:
         patch.setattr(link, "_BOOT", BOOT + words)
-        return py.within(timeout=3).run_call("builtins:abs", [-1])
+        return py.within(timeout=timeout).run_call("builtins:abs", [-1])
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
@@ -327,4 +327,5 @@ def test_a_hostile_server(py: PythonSession, monkeypatch: pytest.MonkeyPatch, wo
 
 def test_the_hostile_server_can_be_good(py: PythonSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control: the same words in order are a value."""
-    assert served_by(py, monkeypatch, f"answer(reply, token, {GOOD!r}); done(token)\ntime.sleep(9)").value == 7
+    words = f"answer(reply, token, {GOOD!r}); done(token)\ntime.sleep(3600)"
+    assert served_by(py, monkeypatch, words, BOUND).value == 7

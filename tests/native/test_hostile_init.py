@@ -213,7 +213,8 @@ def test_of_a_file(
     hands: Hands, monkeypatch: pytest.MonkeyPatch, words: str, error: type[Exception], number: int | None
 ) -> None:
     """What is no file is not read and not written."""
-    monkeypatch.setattr("jailkit.process.files._OPEN_SECONDS", 0.5)
+    if words == "ever()":  # whoever answers may take his time: the machine may be slow
+        monkeypatch.setattr("jailkit.process.files._OPEN_SECONDS", 0.5)
     uses: tuple[Callable[[Jail], object], ...] = (
         lambda jail: jail.get("/etc/passwd"),
         lambda jail: jail.put(b"x", "/tmp/x"),

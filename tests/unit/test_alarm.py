@@ -31,8 +31,9 @@ def test_calls_come_in_their_order_and_once() -> None:
     seen: list[int] = []
     done = threading.Event()
     now = time.monotonic()
-    call_at(now + 0.15, done.set)
-    for number, after in ((3, 0.1), (1, -1.0), (2, 0.05), (4, 0.1)):
+    # Far enough apart for a test that has to wait for a processor in between.
+    call_at(now + 0.9, done.set)
+    for number, after in ((3, 0.8), (1, -1.0), (2, 0.6), (4, 0.8)):
         call_at(now + after, lambda number=number: seen.append(number))  # type: ignore[misc] # a lambda has no types
     assert len(clocks()) == 1
     assert done.wait(BOUND)

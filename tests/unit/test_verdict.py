@@ -21,7 +21,7 @@ from jailkit.plan import Protection, compile_plan, prepare
 from jailkit.process import ExitReason, Result
 from jailkit.process.failure import launch_error
 from jailkit.process.talk import Captured, Talk
-from jailkit.process.verdict import judge
+from jailkit.process.verdict import Account, judge
 from jailkit.spec import Command, JailSpec
 from tests.plans import user_host
 
@@ -230,6 +230,21 @@ def test_over_the_bound_is_over_the_bound_even_at_the_end(outputs: tuple[bytes, 
 def test_the_first_thing_that_the_host_did_stays_the_reason(said: ExitReason) -> None:
     """What it wrote until it was dead does not change why it was killed."""
     assert talked(Ended(b"abc", b""), 2, said).verdict is said
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("group", "waited", "cpu", "source"),
+    [(None, 0.5, 0.5, "rusage"), (0.7, 0.5, 0.7, "cgroup"), (0.5, 0.50006, 0.50006, "cgroup")],
+)
+def test_accounts_of_a_group_are_of_everything(group: float | None, waited: float, cpu: float, source: str) -> None:
+    """Also where wait4(2) has looked a moment later: the figure is the later one, and is still said to be of all."""
+    account = Account(cpu=None if group is None else (group, 0.0))
+    usage = verdict(report(user=waited), account=account).usage
+    assert usage.cpu == pytest.approx(cpu)
+    assert usage.cpu_source == source
 
 
 # --- a program that never started -----------------------------------------------------------------------------------

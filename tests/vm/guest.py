@@ -23,7 +23,7 @@ __all__ = ["Guest", "run"]
 
 INIT = Path(__file__).with_name("init.sh")
 USER = 1000
-MODULES = r"(?m)^(\S+/(?:virtio_pci|virtio_console|virtio_blk|virtiofs|overlay|tun)\.ko\S*):(.*)"
+MODULES = r"(?m)^(\S+/(?:virtio_pci|virtio_console|virtio_blk|virtiofs|overlay|tun|loop)\.ko\S*):(.*)"
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
 KVM_BOOT_SECONDS = 15.0
 """Where KVM is there but brings no guest up in this time, emulation does. Under emulation a boot takes 6 to 10 s."""
