@@ -4,9 +4,10 @@ A program that runs costs its loop a descriptor and no thread. What may block fo
 end, files) happens in a thread of anyio's.
 """
 
+from jailkit.aio._converse import converse
 from jailkit.aio._jail import Jail, run
 from jailkit.aio._pool import JailPool
 from jailkit.aio._process import Outputs, Process
 from jailkit.aio._streams import Input, Output
 
-__all__ = ["Input", "Jail", "JailPool", "Output", "Outputs", "Process", "run"]
+__all__ = ["Input", "Jail", "JailPool", "Output", "Outputs", "Process", "converse", "run"]
