@@ -11,7 +11,7 @@ from typing import Any
 from jailkit._launch import Blueprint
 from jailkit.plan import private_places
 from jailkit.process import STDOUT, LiveJail, Process
-from jailkit.python import PythonSession, function_request, open_session
+from jailkit.python import PythonSession, function_request, new_session
 from jailkit.spec import JailSpec, Limits, User
 
 __all__ = ["Sessions"]
@@ -75,20 +75,11 @@ class Sessions(abc.ABC):
             CallFailed: The interpreter ended while it started, or took too long.
             JailkitError: Each of the errors of `popen`.
         """
-
-        def popen(argv: Any, *, stdin: Any, limits: Limits) -> Process:
-            options = {"env": env, "cwd": cwd, "user": user, "limits": limits}
-            process: Process = self.popen(argv, stdin=stdin, stderr=STDOUT, **options)
-            return process
-
-        self._started()
-        plan = self._made.plan
-        session = open_session(
-            popen,
-            self.spec,
-            (plan.private,) if plan.private else private_places(self.spec),
-            scoped=bool(plan.private),
-            preload=preload,
+        session = self._session(
+            preload,
+            env=env,
+            cwd=cwd,
+            user=user,
             interpreter=interpreter,
             packages=packages,
             path=path,
@@ -97,6 +88,29 @@ class Sessions(abc.ABC):
             seed=seed,
             start_timeout=start_timeout,
         )
+        session._ready()  # noqa: SLF001 - a part of the library: what cannot start is an error here and now
+        return session
+
+    def _session(
+        self,
+        preload: Iterable[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | User | None = None,
+        **words: Any,
+    ) -> PythonSession:
+        """Return a session whose interpreter is still to be started, by its first call at the latest."""
+
+        def popen(argv: Any, *, stdin: Any, limits: Limits) -> Process:
+            options = {"env": env, "cwd": cwd, "user": user, "limits": limits}
+            process: Process = self.popen(argv, stdin=stdin, stderr=STDOUT, **options)
+            return process
+
+        self._started()
+        plan = self._made.plan
+        places = (plan.private,) if plan.private else private_places(self.spec)
+        session = new_session(popen, self.spec, places, scoped=bool(plan.private), preload=preload, **words)
         with _lock:
             if self._sessions is None:
                 self._sessions = weakref.WeakSet()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -13,8 +13,10 @@ from jailkit._jail import adopt
 from jailkit._launch import explained, launch, once_for
 from jailkit.aio._loop import in_thread, shielded, until
 from jailkit.aio._process import Process
+from jailkit.aio._python import PythonSession
 from jailkit.plan import Plan, Protection
 from jailkit.process import DEVNULL, PIPE, Once, Result, StartFailed, Stream, Watch, end
+from jailkit.python import function_request
 from jailkit.spec import JailSpec, Limits, Pty, User
 
 __all__ = ["Jail", "run"]
@@ -43,6 +45,7 @@ class Jail:
 
     def __init__(self, root: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self.jail = SyncJail(root, **options)
+        self._own: PythonSession | None = None
 
     @classmethod
     def from_spec(cls, spec: JailSpec) -> Jail:
@@ -158,6 +161,28 @@ class Jail:
             JailkitError: Each of the errors of `jailkit.Jail.popen`.
         """
         return Process(await in_thread(functools.partial(self.jail.popen, argv, stdin=stdin, **options), end))
+
+    def python(self, preload: Iterable[str] = (), **options: Any) -> PythonSession:
+        """Return a Python session, whose interpreter starts with its block: ``async with jail.python() as py``.
+
+        Args:
+            preload: Modules to import before the first call.
+            options: The other arguments of `jailkit.Jail.python`.
+        """
+        return PythonSession(functools.partial(self.jail._session, preload, **options))  # noqa: SLF001 - its other face
+
+    async def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the caller's own in the jail, in a fresh process; see `jailkit.Jail.call`.
+
+        Cancelled, it kills the call, and lets the cancellation through when that is dead.
+
+        Raises:
+            JailkitError: Each of the errors of `jailkit.Jail.call`.
+        """
+        request = await in_thread(functools.partial(function_request, func, args, kwargs))
+        if self._own is None or self._own.closed:
+            self._own = self.python()
+        return (await self._own._make(lambda calls: calls._do(request))).check()  # noqa: SLF001 - parts of the library
 
     async def put(self, source: bytes | str | os.PathLike[str], target: str, *, mode: int = 0o644) -> None:
         """Write a file into the jail, as the jail's user; see `jailkit.Jail.put`."""

@@ -12,8 +12,10 @@ try:
     from anyio import (
         BrokenResourceError,
         CancelScope,
+        CapacityLimiter,
         ClosedResourceError,
         EndOfStream,
+        Lock,
         move_on_after,
         notify_closing,
         sleep,
@@ -33,9 +35,11 @@ __all__ = [
     "CancelScope",
     "ClosedResourceError",
     "EndOfStream",
+    "Lock",
     "Waiting",
     "checkpoint",
     "in_thread",
+    "killable",
     "moment",
     "notify_closing",
     "shielded",
@@ -100,6 +104,23 @@ async def in_thread(call: Callable[[], _T], undo: Callable[[_T], object] | None 
         raise
 
 
+async def killable(call: Callable[[Callable[[], bool]], _T], kill: Callable[[], object]) -> _T:
+    """Do something that may take long, in a thread of its own, and have it killed when this task is cancelled.
+
+    `call` gets what says whether that has happened; `kill` is repeated until the call has come back.
+    """
+    cancelled = threading.Event()
+    made = _Call(lambda: call(cancelled.is_set))
+    try:
+        # The threads of the loop are few, and for what is short.
+        return await to_thread.run_sync(made.make, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+    except BaseException:
+        cancelled.set()
+        if not made.refuse():
+            await _over(made.over, kill)
+        raise
+
+
 async def shielded(call: Callable[[], object]) -> None:
     """Do the same although this task is cancelled, and again: what was made has to be taken away."""
     made = _Call(call)
@@ -121,9 +142,10 @@ async def _in_own_thread(call: Callable[[], object]) -> None:
     await _over(made.over)
 
 
-async def _over(event: threading.Event) -> None:
+async def _over(event: threading.Event, hasten: Callable[[], object] = lambda: None) -> None:
     """Wait for something that does not take long, however often this task is cancelled."""
     while not event.is_set():
+        hasten()
         try:
             with CancelScope(shield=True):
                 await sleep(0.001)

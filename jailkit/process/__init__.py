@@ -1,7 +1,7 @@
 """WATCH: live jails and the programs in them: descriptors, bytes, clocks, verdicts."""
 
 from jailkit.process.cgroup import GroupError
-from jailkit.process.converse import Conversation, Turn, converse
+from jailkit.process.converse import Conversation, Meeting, Turn, converse
 from jailkit.process.events import EventKind, JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
@@ -31,6 +31,7 @@ __all__ = [
     "GroupError",
     "JailEvent",
     "LiveJail",
+    "Meeting",
     "Once",
     "Outputs",
     "Pressure",

@@ -9,6 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from types import TracebackType
 from typing import IO, Any, Self
 
 import attrs
@@ -19,7 +20,7 @@ from jailkit.process.reading import buffered
 from jailkit.process.ready import Ready
 from jailkit.process.result import ExitReason, Result
 
-__all__ = ["Conversation", "Turn", "converse"]
+__all__ = ["Conversation", "Meeting", "Turn", "converse"]
 
 _PIECE = 65536
 """What the host holds of one direction, at most; a pipe holds as much again."""
@@ -93,9 +94,11 @@ class _Side:
         self._told = b""  # what is still to be written to its stdin
         self._last_word = False  # nothing more will be told
         self._said = b""
-        self.over = False
+        self._ready = Ready(self._run)
+        self.over = self.unsettled = False
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Take over its pipes."""
         assert self._ear is not None and self._mouth is not None  # noqa: S101, PT018 - converse() has looked
         self._ear.flush()
         os.set_blocking(self._ear.fileno(), False)
@@ -105,11 +108,6 @@ class _Side:
         if error is not None and not error.closed and self._run.stream(2) < 0:
             self._run.lend(2, error.fileno())
             self._run.listen()
-        self._ready = Ready(self._run)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._ready.close()
 
     def watch(self, other: _Side) -> dict[int, int]:
         """Return what to wait for: descriptors, and poll(2) events."""
@@ -147,8 +145,12 @@ class _Side:
             if self._run.closed:
                 raise ClosedError("this process handle is closed")
             self._talk.step(0)
-            self.over = self._talk.ended
-        if self.over:
+            self.over = self.unsettled = self._talk.ended
+
+    def settle(self) -> None:
+        """Take its accounts, once, when it has ended."""
+        if self.unsettled:
+            self.unsettled = False
             self._process.wait(0)
 
     def listen(self, other: _Side) -> None:
@@ -207,6 +209,10 @@ class _Side:
         """Kill it: who called is gone."""
         self._process.kill()
 
+    def close(self) -> None:
+        """Let go; the pipes are the caller's."""
+        self._ready.close()
+
     def result(self) -> Result[Any]:
         """Return how it ended."""
         return self._process.result()
@@ -215,6 +221,9 @@ class _Side:
 @contextlib.contextmanager
 def _no_sigpipe() -> Iterator[None]:
     """A host program that took back SIGPIPE's default must not die of a program that has closed its stdin."""
+    if signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN:  # as Python has it
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     try:
         yield
@@ -222,6 +231,100 @@ def _no_sigpipe() -> Iterator[None]:
         if signal.SIGPIPE not in before:
             signal.sigtimedwait({signal.SIGPIPE}, 0)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Meeting:
+    """Two programs that are connected, for whoever waits: step, and wait until it is worth it."""
+
+    def __init__(self, first: Process, second: Process, timeout: float, transcript_bytes: int) -> None:
+        """Take over the pipes of both; the arguments are those of `converse`, and so are the errors."""
+        for name, process in (("first", first), ("second", second)):
+            if any(file is None or file.closed for file in (process.stdin, process.stdout)):
+                raise SpecError(name, process, "a program with pipes: popen(stdin=PIPE, stdout=PIPE)")
+        if first is second:
+            raise SpecError("second", second, "another program than the first")
+        self._deadline = time.monotonic() + timeout
+        self._transcript = _Transcript(transcript_bytes)
+        one, two = _Side(0, first, self._transcript), _Side(1, second, self._transcript)
+        self._pairs = ((one, two), (two, one))
+        self._epoll: select.epoll | None = None
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as if_it_fails:
+            if_it_fails.push(self)
+            for side, _ in self._pairs:
+                side.begin()
+            if_it_fails.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for side, _ in self._pairs:
+            if value is not None:
+                side.kill()
+            side.close()
+        self.close()
+        if isinstance(value, ValueError):  # what Python's closed files say
+            raise ClosedError("this process handle is closed") from value
+
+    def step(self) -> bool:
+        """Pass on what has been said, without waiting; return whether both have ended."""
+        with _no_sigpipe():
+            for side, other in self._pairs:
+                side.look_after()
+                side.listen(other)
+                side.write()
+        if time.monotonic() >= self._deadline:
+            for side, _ in self._pairs:
+                side.time_is_over()
+            self._deadline = math.inf
+        return all(side.over and side.silent for side, _ in self._pairs)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is something for `settle`."""
+        return any(side.unsettled for side, _ in self._pairs)
+
+    def settle(self) -> None:
+        """Take the accounts of whoever has ended, which may wait for a control group."""
+        for side, _ in self._pairs:
+            side.settle()
+
+    def due(self) -> float:
+        """Return when `step` is to be called although nothing has come, on the monotonic clock."""
+        return min(self._deadline, *(side.due(other) for side, other in self._pairs))
+
+    def wait(self) -> None:
+        """Wait until `step` has something to do."""
+        waiting = select.poll()
+        for fd, events in self._watched():
+            waiting.register(fd, events)
+        until = self.due()
+        waiting.poll(None if until == math.inf else math.ceil(max(0.0, until - time.monotonic()) * 1000))
+
+    def fileno(self) -> int:
+        """Return what is readable when `step` has something to do: to be asked for again after each step."""
+        # A new one each time: of a pipe that was closed, and that a fork still has, an old one could not be rid.
+        self.close()
+        self._epoll = select.epoll()
+        for fd, events in self._watched():
+            self._epoll.register(fd, events)
+        return self._epoll.fileno()
+
+    def _watched(self) -> list[tuple[int, int]]:
+        return [item for side, other in self._pairs for item in side.watch(other).items()]
+
+    def close(self) -> None:
+        """Close what `fileno` has returned."""
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+
+    def conversation(self) -> Conversation:
+        """Return what was said, when both have ended."""
+        (one, two), _ = self._pairs
+        return Conversation((one.result(), two.result()), self._transcript.turns(), self._transcript.truncated)
 
 
 def converse(first: Process, second: Process, *, timeout: float, transcript_bytes: int = 64 * 1024) -> Conversation:
@@ -248,43 +351,8 @@ def converse(first: Process, second: Process, *, timeout: float, transcript_byte
         SpecError: They are the same, or one has no pipe as stdin or stdout (any more).
         ClosedError: One of the handles is, or was meanwhile, closed. Any error kills both.
     """
-    for name, process in (("first", first), ("second", second)):
-        if any(file is None or file.closed for file in (process.stdin, process.stdout)):
-            raise SpecError(name, process, "a program with pipes: popen(stdin=PIPE, stdout=PIPE)")
-    if first is second:
-        raise SpecError("second", second, "another program than the first")
-    deadline = time.monotonic() + timeout
-    transcript = _Transcript(transcript_bytes)
-    with _no_sigpipe(), _Side(0, first, transcript) as one, _Side(1, second, transcript) as two:
-        try:
-            _connect(one, two, deadline)
-            results = (one.result(), two.result())
-        except BaseException as error:
-            one.kill()
-            two.kill()
-            if isinstance(error, ValueError):  # what Python's closed files say
-                raise ClosedError("this process handle is closed") from error
-            raise
-    return Conversation(results, transcript.turns(), transcript.truncated)
-
-
-def _connect(one: _Side, two: _Side, deadline: float) -> None:
-    sides = ((one, two), (two, one))
-    while True:
-        for side, other in sides:
-            side.look_after()
-            side.listen(other)
-            side.write()
-        if all(side.over and side.silent for side, _ in sides):
-            return
-        now = time.monotonic()
-        if now >= deadline:
-            one.time_is_over()
-            two.time_is_over()
-            deadline = math.inf
-        waiting = select.poll()
-        for side, other in sides:
-            for fd, events in side.watch(other).items():
-                waiting.register(fd, events)
-        until = min(deadline, one.due(two), two.due(one))
-        waiting.poll(None if until == math.inf else math.ceil(max(0.0, until - now) * 1000))
+    with Meeting(first, second, timeout, transcript_bytes) as meeting:
+        while not meeting.step():
+            meeting.settle()
+            meeting.wait()
+        return meeting.conversation()

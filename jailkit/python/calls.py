@@ -11,7 +11,7 @@ from jailkit.python.result import CallResult
 from jailkit.python.source import load_request, target_request
 from jailkit.spec import Limits
 
-__all__ = ["PER_CALL", "Calls", "LoadedSource", "Options"]
+__all__ = ["PER_CALL", "Calls", "LoadedSource", "Options", "cancellable"]
 
 PER_CALL = ("cpu_seconds", "wall_seconds", "address_space", "file_size", "open_files", "stack", "core", "output")
 """The limits that one call can have."""
@@ -60,6 +60,7 @@ class Calls:
 
     _options: Options
     _session: _Session
+    _cancelled: Callable[[], bool] | None = None
 
     def within(self, *, timeout: float | None = None, limits: Limits | None = None, seed: int | None = None) -> Calls:
         """Return the same session with other bounds for its calls.
@@ -75,7 +76,7 @@ class Calls:
             SpecError: A limit cannot be that of one call, or a value is wrong.
         """
         calls = Calls()
-        calls._session = self._session
+        calls._session, calls._cancelled = self._session, self._cancelled
         calls._options = self._options.over(timeout, limits, seed)
         return calls
 
@@ -161,7 +162,14 @@ class Calls:
             return LoadedSource(self, file.read(), os.path.basename(path), os.path.basename(path).removesuffix(".py"))
 
     def _do(self, request: dict[str, Any], cancelled: Callable[[], bool] | None = None) -> CallResult:
-        return self._session._perform(request, self._options, cancelled)  # noqa: SLF001 - its own
+        return self._session._perform(request, self._options, cancelled or self._cancelled)  # noqa: SLF001 - its own
+
+
+def cancellable(session: Calls, options: Options, cancelled: Callable[[], bool]) -> Calls:
+    """Return a session with other bounds for its calls, which are not made any more once `cancelled` says so."""
+    calls = session.within(limits=options.limits, seed=options.seed)
+    calls._cancelled = cancelled  # noqa: SLF001 - of the same module
+    return calls
 
 
 def _bytes(source: str | bytes) -> bytes:
@@ -185,7 +193,10 @@ class LoadedSource:
 
     def within(self, **bounds: Any) -> LoadedSource:
         """Return the same source, its calls within other bounds: see `PythonSession.within`."""
-        return LoadedSource(self._calls.within(**bounds), self._source, self._file, self._name)
+        return self._by(self._calls.within(**bounds))
+
+    def _by(self, calls: Calls) -> LoadedSource:
+        return LoadedSource(calls, self._source, self._file, self._name)
 
     def run_call(self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> CallResult:
         """Call one of its functions, and return everything there is to know; how it ends is no exception.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What only a session needs is imported when there is one: most programs that import jailkit have none.
 
-__all__ = ["PythonSession", "open_session"]
+__all__ = ["PythonSession", "new_session"]
 
 _RLIMITS = {
     "cpu_seconds": resource.RLIMIT_CPU,
@@ -54,7 +54,7 @@ class PythonSession(Calls):
     In a process forked from this one the object is inert.
     """
 
-    def __init__(self, start: Callable[[bytes], Link], options: Options) -> None:
+    def __init__(self, start: Callable[[bytes, list[Process]], Link], options: Options) -> None:
         self._start = start
         self._options = options
         self._session = self
@@ -63,6 +63,7 @@ class PythonSession(Calls):
         self._closed = False
         self._keep = b""
         self._link: Link | None = None
+        self._begun: list[Process] = []  # what starts, and is no link yet
         self._starts = 0
         _open_sessions.add(self)
 
@@ -82,7 +83,10 @@ class PythonSession(Calls):
         if self._link is not None and self._link.killed:
             self._drop()
         if self._link is None:
-            self._link = self._start(self._keep)
+            try:
+                self._link = self._start(self._keep, self._begun)
+            finally:
+                self._begun.clear()
             self._starts += 1
         return self._link
 
@@ -139,9 +143,16 @@ class PythonSession(Calls):
         return result
 
     def interrupt(self) -> None:
-        """Kill the call that runs, if one does, from another thread; it fails with reason KILLED."""
+        """Kill the call that runs, if one does, from another thread; it fails with reason KILLED.
+
+        An interpreter that is just starting is killed as well.
+        """
         link = self._link
-        if link is not None and not self.closed:
+        if self.closed:
+            return
+        for process in list(self._begun):
+            process.kill()
+        if link is not None and not link.killed:
             link.interrupt()
 
     def close(self) -> None:
@@ -201,22 +212,22 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
-def open_session(
+def new_session(
     popen: Callable[..., Process],
     spec: JailSpec,
     places: tuple[str, ...],
     *,
     scoped: bool,
-    preload: Iterable[str],
-    interpreter: str | None,
-    packages: bool | None,
-    path: Iterable[str],
-    timeout: float | None,
-    limits: Limits | None,
-    seed: int | None,
-    start_timeout: float | None,
+    preload: Iterable[str] = (),
+    interpreter: str | None = None,
+    packages: bool | None = None,
+    path: Iterable[str] = (),
+    timeout: float | None = None,
+    limits: Limits | None = None,
+    seed: int | None = None,
+    start_timeout: float | None = None,
 ) -> PythonSession:
-    """Start an interpreter in a jail; the arguments are those of `Jail.python`."""
+    """Return a session whose interpreter is still to be started; the arguments are those of `Jail.python`."""
     from jailkit.python.link import Link  # noqa: PLC0415 - see above
 
     names, more = _words("preload", preload, "names of modules"), _words("path", path, "directories of the jail")
@@ -232,7 +243,11 @@ def open_session(
     # What bounds one program in time is for each call: an interpreter that serves thousands may live longer.
     bounds = Limits(cpu_seconds=UNLIMITED, wall_seconds=UNLIMITED).over(of_all)
 
-    def start(keep: bytes) -> Link:
+    def start(keep: bytes, begun: list[Process]) -> Link:
+        def begin(argv: Any, **more: Any) -> Process:
+            begun.append(popen(argv, limits=bounds, **more))
+            return begun[-1]
+
         config = {
             "path": [*found.path, *more],
             "preload": names,
@@ -242,7 +257,7 @@ def open_session(
         }
         seconds = _START_SECONDS if start_timeout is None else start_timeout
         try:
-            return Link.start(lambda argv, **more: popen(argv, limits=bounds, **more), found.command, config, seconds)
+            return Link.start(begin, found.command, config, seconds)
         except CommandNotFound as error:
             error.hint = (
                 "there is no such Python in the jail, or its loader is missing: install one in its root, name another "
@@ -250,9 +265,7 @@ def open_session(
             )
             raise
 
-    session = PythonSession(start, options)
-    session._ready()  # noqa: SLF001 - what cannot start is an error here and now
-    return session
+    return PythonSession(start, options)
 
 
 def _words(field: str, value: Any, what: str) -> list[str]:

@@ -143,6 +143,33 @@ async def test_a_block_that_is_left_early_leaves_nothing() -> None:
         assert left_since(before) == []
 
 
+async def test_two_programs_converse() -> None:
+    """As without a loop: a game, the end of one as the other's end of file, a clock, bounds, and what is refused."""
+    judge = 'for n in 1 2 3; do read x; test "$x" = 7 && { echo right; exit 3; }; echo wrong; done'
+    guess = "for n in 5 6 7; do echo $n; read x; done; echo $x >&2"
+
+    async def talk(first: str, second: str, bound: float = BOUND, **of_first: Any) -> jailkit.Conversation:
+        async with (
+            await jail.popen(["sh", "-c", first], stdin=jailkit.PIPE, **of_first) as one,
+            await jail.popen(["sh", "-c", second], stdin=jailkit.PIPE) as two,
+        ):
+            return await aio.converse(one, two, timeout=bound)
+
+    async with aio.Jail() as jail:
+        found = await talk(judge, guess)
+        assert [result.returncode for result in found.results] == [3, 0]
+        assert found.results[1].stderr == b"right\n"
+        assert b"".join(turn.data for turn in found.transcript if turn.who == 1) == b"5\n6\n7\n"
+        found = await talk("cat", "cat", bound=0.3)
+        assert [result.reason for result in found.results] == [ExitReason.WALL_TIME] * 2
+        found = await talk("yes", "sleep 0.2; exec cat >/dev/null", limits=Limits(output=1_000_000))
+        assert [result.reason for result in found.results] == [ExitReason.OUTPUT, ExitReason.EXITED]
+        async with await jail.popen(["cat"]) as deaf, await jail.popen(["cat"], stdin=jailkit.PIPE) as other:
+            with pytest.raises(jailkit.SpecError):
+                await aio.converse(deaf, other, timeout=1)
+            other.kill()
+
+
 Work = Callable[[aio.Jail], Awaitable[object]]
 TREE = ["sh", "-c", "setsid sleep 3600 & sleep 3600 & echo up; wait"]
 
@@ -158,10 +185,19 @@ async def _stream(jail: aio.Jail) -> None:
             pass
 
 
+async def _converse(jail: aio.Jail) -> None:
+    async with (
+        await jail.popen([*TREE[:2], f"{TREE[2]}; cat"], stdin=jailkit.PIPE) as one,
+        await jail.popen(["cat"], stdin=jailkit.PIPE) as two,
+    ):
+        await aio.converse(one, two, timeout=BOUND)
+
+
 WORK: dict[str, Work] = {
     "run": lambda jail: jail.run(TREE),
     "popen": _popen,
     "stream": _stream,
+    "converse": _converse,
     "cold": lambda _: aio.run(TREE),
     "terminal": lambda jail: jail.run(TREE, pty=True),
 }

@@ -42,7 +42,7 @@ ALLOWED = {
     "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
     "_pool": {"_errors", "spec", "_jail", "process"},
-    "aio": {"_errors", "_jail", "_launch", "_pool", "plan", "process", "spec"},
+    "aio": {"_errors", "_jail", "_launch", "_pool", "plan", "process", "python", "spec"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
