@@ -70,7 +70,11 @@ def add_commands(commands: Any) -> None:
     )
     grade.add_argument("--journal", metavar="FILE", type=Path, help="keep grades in FILE, and go on there when cut off")
     grade.add_argument("--rejudge", action="store_true", help="judge again what is in the journal")
-    verify.add_argument("--skip-missing", action="store_true", help="do not mind languages that are not installed")
+    verify.add_argument(
+        "--skip-missing",
+        action="store_true",
+        help="do not mind languages that are not installed, and input validators that cannot be run",
+    )
 
 
 def _grading(name: str = "jailkit.grading") -> Any:
@@ -132,7 +136,7 @@ def _verify(options: argparse.Namespace) -> int:
     if not options.quiet:
         _grading("jailkit.grading._terminal").print_verification(found)
     if options.skip_missing:
-        return 0 if not any(each.problems for each in found.examples) else EXIT_REJECTED
+        return EXIT_REJECTED if found.wrong else 0
     return 0 if found.ok else EXIT_REJECTED
 
 

@@ -16,9 +16,12 @@ from jailkit.grading._model import Group, Rules, Test
 from jailkit.grading._scores import share_out
 from jailkit.grading._section import Section
 
-__all__ = ["Reading", "read_data"]
+__all__ = ["TRIALS", "Reading", "read_data"]
+
+TRIALS = ("invalid_input", "invalid_output", "valid_output")
 
 _OTHER = (".ans", ".args", ".files", ".hint", ".desc", ".interaction", ".out", ".statement", ".download", ".yaml")
+InputArgs = tuple[tuple[str, tuple[str, ...]], ...]
 _PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 
 
@@ -26,11 +29,13 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 class Reading:
     """What has to be known of a problem to read its tests."""
 
-    load: Callable[[Path], Section]
+    load: Callable[..., Section]
     draft: bool
     scoring: bool
     custom: bool
+    grader: bool
     flags: tuple[str, ...]
+    constants: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
@@ -54,14 +59,15 @@ class _Config:
     rules: Rules
     args: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    inputs: InputArgs = ()
     hint: str = ""
     best: float = 1.0
     least: float = 0.0
     section: Section | None = None
 
 
-def read_data(path: Path, reading: Reading) -> Group:
-    """Read all tests of a problem.
+def read_data(path: Path, reading: Reading) -> tuple[Group, tuple[Test, ...]]:
+    """Read all tests of a problem, and what its validators are tried with.
 
     Raises:
         PackageError: Something in ``data/`` is not as the format says.
@@ -75,7 +81,20 @@ def read_data(path: Path, reading: Reading) -> Group:
     root = Group(name="", rules=top.rules, children=tuple(groups))
     if not any(not test.sample for test in root.tests()):
         raise PackageError(path / "secret", None, "holds no test: no file that ends with .in")
-    return share_out(root, path) if reading.draft and reading.scoring else root
+    return share_out(root, path) if reading.draft and reading.scoring else root, _trials(path, reading, top)
+
+
+def _trials(path: Path, reading: Reading, top: _Config) -> tuple[Test, ...]:
+    """Read the inputs and outputs that have to be accepted or rejected; the legacy format has none."""
+    found: list[Test] = []
+    for name in TRIALS if reading.draft else ():
+        if (path / name).is_dir():
+            found += _group(path / name, name, reading, top, depth=1).tests()
+    for test in found:
+        output = test.input.with_suffix(".out")
+        if not test.name.startswith(TRIALS[0]) and not output.is_file():
+            raise PackageError(output, None, f"missing: {test.input.name} is here for its output")
+    return tuple(found)
 
 
 def _group(path: Path, name: str, reading: Reading, above: _Config, *, depth: int) -> Group:
@@ -88,8 +107,12 @@ def _group(path: Path, name: str, reading: Reading, above: _Config, *, depth: in
         if entry.is_dir() and entry.suffix != ".files":
             if entry.with_name(f"{entry.name}.in").exists():
                 raise PackageError(entry, None, "a test of the same name stands beside this group")
+            if reading.draft and name == "sample":
+                raise PackageError(entry, None, "the samples have no groups in this version of the format")
             children.append(_group(entry, f"{name}/{entry.name}", reading, config, depth=depth + 1))
         elif entry.suffix == ".in":
+            if reading.draft and entry.stem == "test_group":
+                raise PackageError(entry, None, "no test has this name: its settings would be those of the group")
             children.append(_test(entry, f"{name}/{entry.stem}", reading, config))
         else:
             _check_stray(entry, reading)
@@ -110,10 +133,10 @@ def _check_stray(entry: Path, reading: Reading) -> None:
 
 def _test(entry: Path, name: str, reading: Reading, config: _Config) -> Test:
     answer = entry.with_suffix(".ans")
-    if not answer.is_file():
+    if not answer.is_file() and not name.startswith(TRIALS[0]):
         raise PackageError(answer, None, f"missing: {entry.name} needs an answer file, even if it is empty")
     files = entry.with_suffix(".files")
-    args, flags, hint = config.args, config.flags, config.hint
+    args, flags, inputs, hint = config.args, config.flags, config.inputs, config.hint
     where: Callable[[str], PackageError] = _pointing(config, entry)
     own = entry.with_suffix(".yaml")
     if reading.draft and own.is_file():
@@ -123,8 +146,9 @@ def _test(entry: Path, name: str, reading: Reading, config: _Config) -> Test:
         if "output_validator_args" in section:
             flags = section.words("output_validator_args")
             where = _naming(section, "output_validator_args")
+        inputs = _inputs(section, "input_validator_args", inputs)
         hint = section.text("hint", hint)
-        for key in ("args", "output_validator_args", "input_validator_args", "full_feedback", "description"):
+        for key in ("args", "output_validator_args", "full_feedback", "description"):
             section.take(key)
         section.done()
     extra = entry.with_suffix(".args")
@@ -138,6 +162,7 @@ def _test(entry: Path, name: str, reading: Reading, config: _Config) -> Test:
         args=args,
         validator_args=flags,
         comparison=reading.comparison(flags, where),
+        input_args=inputs,
         best=config.best if reading.scoring and not reading.draft else None,
         least=config.least,
         hint=hint,
@@ -167,28 +192,32 @@ def _config(path: Path, reading: Reading, above: _Config, *, depth: int) -> _Con
     file = path / reading.file
     if not file.is_file():
         if not reading.draft:
-            return above if depth or above.section else attrs.evolve(above, flags=reading.flags)
+            if depth:  # of what is handed down, one flag is for the root alone
+                return attrs.evolve(above, rules=attrs.evolve(above.rules, ignore_sample=False))
+            return attrs.evolve(above, flags=reading.flags)
         return attrs.evolve(above, rules=_draft_default(reading, depth))
-    section = reading.load(file)
+    section = reading.load(file, reading.constants)
     config = (_draft if reading.draft else _legacy)(section, reading, above, depth)
     section.done()
     return config
 
 
 def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _Config:
-    if section.choice("grading", "default", ("default", "custom")) == "custom":
-        raise section.error("grading", "custom graders cannot be run by this version")
+    custom = section.choice("grading", "default", ("default", "custom")) == "custom"
+    if custom and not reading.grader:
+        raise section.error("grading", "custom, and there is no program in graders/")
     low_high = section.words("range")
     for name in ("accept_score", "reject_score"):
         if name in section and not reading.scoring:
             raise section.error(name, "is for problems of type scoring")
+    least, best = _range(section, low_high)
     rules = Rules(
         scoring=reading.scoring,
         stop=section.choice("on_reject", "break", ("break", "continue")) == "break",
-        best=_range(section, low_high),
-        **_grader_flags(section, depth),
+        least=least,
+        best=best,
+        **(_own_grader(section) if custom else _grader_flags(section, depth)),
     )
-    section.take("input_validator_flags")
     given = section.take("output_validator_flags")
     named = isinstance(given, Section)
     own = given.words("flags") if named else section.words("output_validator_flags")
@@ -196,10 +225,30 @@ def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _
         rules=rules,
         args=above.args,
         flags=(*reading.flags, *own),
+        inputs=_inputs(section, "input_validator_flags", ()),
         best=section.number("accept_score", 1.0),
         least=section.number("reject_score", 0.0),
         section=section,
     )
+
+
+def _inputs(section: Section, key: str, above: InputArgs) -> InputArgs:
+    """Return the arguments of input validators: the same for all, or by their names."""
+    if key not in section:
+        return above
+    given = section.take(key)
+    if not isinstance(given, Section):
+        return (("", section.words(key)),)
+    if key == "input_validator_flags":
+        found: InputArgs = ((given.text("name"), given.words("flags")),)
+    else:
+        found = tuple((name, given.words(name)) for name in given.names)
+    given.done()
+    return found
+
+
+def _own_grader(section: Section) -> dict[str, Any]:
+    return {"custom": True, "flags": section.words("grader_flags")}
 
 
 def _grader_flags(section: Section, depth: int) -> dict[str, Any]:
@@ -220,16 +269,16 @@ def _grader_flags(section: Section, depth: int) -> dict[str, Any]:
     return found
 
 
-def _range(section: Section, words: tuple[str, ...]) -> float:
+def _range(section: Section, words: tuple[str, ...]) -> tuple[float, float]:
     if not words:
-        return math.inf
+        return -math.inf, math.inf
     try:
         low, high = (float(word) for word in words)
     except ValueError:
         low, high = 1.0, 0.0
     if not low <= high:
         raise section.error("range", "must be two numbers, the smaller one first")
-    return high
+    return low, high
 
 
 def _draft_default(reading: Reading, depth: int) -> Rules:
@@ -252,17 +301,33 @@ def _draft(section: Section, reading: Reading, above: _Config, depth: int) -> _C
             raise section.error("scoring", "is for secret and the groups in it")
         score = scoring.take("score")
         best = math.inf if score == "unbounded" else scoring.number("score", math.nan, least=0)
+        if math.isfinite(best) and best != int(best):
+            raise scoring.error("score", f"{score!r} is no whole number")
         aggregation: Any = scoring.choice("aggregation", rules.aggregation, ("pass-fail", "sum", "min"))
-        require = scoring.words("require_pass")
+        require = _required(scoring, section.path.parents[depth], section.path.parent)
         stop = aggregation != "sum"
         rules = attrs.evolve(rules, best=best, aggregation=aggregation, require_pass=require, stop=stop)
         scoring.done()
     if section.take("static_validation"):
         raise section.error("static_validation", "static validators cannot be run by this version")
-    for key in ("input_validator_args", "full_feedback", "description"):
+    for key in ("full_feedback", "description"):
         section.take(key)
     has_own = "output_validator_args" in section
     flags = section.words("output_validator_args") if has_own else above.flags
     args = section.words("args") if "args" in section else above.args
     keeps = section if has_own else above.section
-    return _Config(rules=rules, args=args, flags=flags, hint=section.text("hint", above.hint), section=keeps)
+    inputs = _inputs(section, "input_validator_args", above.inputs)
+    hint = section.text("hint", above.hint)
+    return _Config(rules=rules, args=args, flags=flags, inputs=inputs, hint=hint, section=keeps)
+
+
+def _required(scoring: Section, data: Path, own: Path) -> tuple[str, ...]:
+    """Return the tests and groups that a group needs; they have to be there, and to be judged before it."""
+    names = scoring.words("require_pass")
+    here = own.relative_to(data).as_posix()
+    for name in names:
+        if not (data / name).is_dir() and not (data / f"{name}.in").is_file():
+            raise scoring.error("require_pass", f"{name!r} is neither a test nor a group in data/")
+        if name >= here or here.startswith(f"{name}/"):
+            raise scoring.error("require_pass", f"{name!r} is not judged before {here}")
+    return names

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from jailkit.grading._model import Verdict
 
-__all__ = ["SHOWN", "Grade", "GroupResult", "TestResult", "excerpt"]
+__all__ = ["SHOWN", "Grade", "GroupResult", "TestResult", "beginning", "excerpt"]
 
 SHOWN = 2_000
 """Bytes of an output, an input or a message that a report repeats."""
@@ -18,6 +19,14 @@ def excerpt(data: bytes, most: int = SHOWN) -> str:
     """Return the beginning of something hostile as text; what is not UTF-8 is escaped, and it is bounded."""
     text = data[:most].decode(errors="backslashreplace")
     return text if len(data) <= most else f"{text}… ({len(data)} bytes)"
+
+
+def beginning(path: Path) -> str:
+    """Return the beginning of a file of the package, in the same way."""
+    with path.open("rb") as file:
+        data = file.read(SHOWN)
+    size = path.stat().st_size
+    return excerpt(data) if size <= SHOWN else f"{excerpt(data)}… ({size} bytes)"
 
 
 @attrs.frozen(kw_only=True)
@@ -65,12 +74,21 @@ class TestResult:
 
 @attrs.frozen(kw_only=True)
 class GroupResult:
-    """What became of a group of tests."""
+    """What became of a group of tests.
+
+    Attributes:
+        name: The group, by its path below ``data``.
+        verdict: What became of it.
+        score: Points, or None where there are none.
+        best: The most points that it has, or None without a bound.
+        message: Why its result is a judge error, where its tests do not say so.
+    """
 
     name: str
     verdict: Verdict = attrs.field(converter=Verdict)
     score: float | None = None
     best: float | None = None
+    message: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -13,20 +13,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, final
 
+from jailkit.grading._aggregate import OwnGrader
 from jailkit.grading._ahead import Ahead
+from jailkit.grading._answers import read_answers
 from jailkit.grading._assignment import Assignment
 from jailkit.grading._box import ability
+from jailkit.grading._closing import Closing
 from jailkit.grading._compile import Built, build_program, build_submission
 from jailkit.grading._cores import Cores
 from jailkit.grading._coursework import grade_assignment
 from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import Grade, GroupResult, TestResult
+from jailkit.grading._inputs import Findings, check_data
 from jailkit.grading._journal import Journal
 from jailkit.grading._judge import Judge
 from jailkit.grading._languages import Languages
 from jailkit.grading._model import Group, Problem, Submission, Test, Verdict
 from jailkit.grading._run import Allowance, Runner
-from jailkit.grading._scores import Outcome, judge_tree
+from jailkit.grading._scores import Outcome, combine, judge_tree
+from jailkit.grading._sources import SourceError
 from jailkit.grading._timing import bounding, slowest, time_limit_from
 
 __all__ = ["Grader"]
@@ -36,7 +41,7 @@ _CALIBRATION_SECONDS = 30.0
 
 
 @final
-class Grader:
+class Grader(Closing):
     """Grades submissions, each in jails of its own, on all processors that this process may use.
 
     Each test runs in a fresh jail: no test can leave a word for the next. A program that is measured has a processor
@@ -74,18 +79,12 @@ class Grader:
         self._progress = progress
         self._lock = threading.RLock()
         self._limits: dict[Problem, float] = {}
-        self._validators: dict[Problem, Built | None] = {}
+        self._programs: dict[tuple[Problem, Path], Built] = {}
         self._home = tempfile.TemporaryDirectory(prefix="jailkit-grading-")
 
     def close(self) -> None:
         """Remove what was compiled."""
         self._home.cleanup()
-
-    def __enter__(self) -> Grader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- one submission -----------------------------------------------------------------------------------------
 
@@ -150,6 +149,8 @@ class Grader:
             "memory_limit": limits.memory,
             "notes": ability().notes,
         }
+        if problem.answers_only:
+            return self._grade_answers(problem, submission, ahead, common)
         with self._scratch() as scratch:
             built = build_submission(
                 problem, submission.path, scratch / "artefact", self.languages, code=submission.language,
@@ -158,27 +159,36 @@ class Grader:
             common["language"] = built.language.code if built.language else ""
             common["compiler"] = built.said
             if built.verdict is not None:
-                score = 0.0 if problem.scoring else None
-                return Grade(verdict=built.verdict, score=score, best=_best(problem.root), **common)
+                return _without_tests(problem, built.verdict, common)
             allowance = Allowance(
                 soft=seconds, hard=seconds * limits.time_limit_to_tle, memory=limits.memory, output=limits.output
             )
             runner = Runner(built, allowance, self.cores, writes=problem.writes)
             judge = Judge(problem, runner, self.validator(problem), scratch)
-            outcome, seen, tests = self._tests(problem, submission, judge, ahead)
-        return Grade(
-            verdict=outcome.verdict,
-            score=_total(problem, outcome),
-            best=_best(problem.root),
-            tests=tuple(tests),
-            groups=tuple(_groups(problem.root, seen)),
-            **common,
-        )
+            return self._tests(problem, submission, judge, ahead, common)
+
+    def _grade_answers(self, problem: Problem, submission: Submission, ahead: int, common: dict[str, Any]) -> Grade:
+        """Grade a submission that is no program."""
+        try:
+            judge = read_answers(problem, submission, self.validator(problem))
+        except OSError as error:
+            common["compiler"] = f"cannot be read: {error}"
+            return _without_tests(problem, Verdict.JE, common)
+        except SourceError as error:
+            common["compiler"] = str(error)
+            return _without_tests(problem, Verdict.CE, common)
+        return self._tests(problem, submission, judge, ahead, common)
 
     def _tests(
-        self, problem: Problem, submission: Submission, judge: Callable[[Test], TestResult], ahead: int
-    ) -> tuple[Outcome, dict[str, Outcome], list[TestResult]]:
+        self,
+        problem: Problem,
+        submission: Submission,
+        judge: Callable[[Test], TestResult],
+        ahead: int,
+        common: dict[str, Any],
+    ) -> Grade:
         found: list[TestResult] = []
+        own = OwnGrader(problem, self._program(problem, problem.grader) if problem.grader else None)
         count = len(problem.tests)
         with Ahead(judge, problem.tests, ahead) as results:
 
@@ -189,11 +199,19 @@ class Grader:
                     self._progress(submission.name, test.name, len(found), count)
                 return Outcome(result.verdict, result.score or 0.0, result.name)
 
-            outcome, seen = judge_tree(problem.root, take, everything=self.everything)
+            first = combine if self.everything else own
+            outcome, seen = judge_tree(problem.root, take, everything=self.everything, grade=first)
         if self.everything:
             # What is judged beyond the rules of the package must not change what they lead to.
-            outcome, seen = judge_tree(problem.root, lambda test: seen[test.name])
-        return outcome, seen, found
+            outcome, seen = judge_tree(problem.root, lambda test: seen[test.name], grade=own)
+        return Grade(
+            verdict=outcome.verdict,
+            score=_total(problem, outcome),
+            best=_best(problem.root),
+            tests=tuple(found),
+            groups=tuple(_groups(problem.root, seen)),
+            **common,
+        )
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -204,17 +222,24 @@ class Grader:
 
     def validator(self, problem: Problem) -> Built | None:
         """Return the output validator, compiled; None for the default one."""
+        return self._program(problem, problem.validators[0]) if problem.validators else None
+
+    def _program(self, problem: Problem, path: Path) -> Built:
         with self._lock:
-            if problem not in self._validators:
-                made = None
-                if problem.validators:
-                    into = Path(self._home.name, f"validator-{len(self._validators)}")
-                    made = build_program(problem, problem.validators[0], into, self.languages)
-                self._validators[problem] = made
-            return self._validators[problem]
+            if (problem, path) not in self._programs:
+                into = Path(self._home.name, f"program-{len(self._programs)}")
+                self._programs[problem, path] = build_program(problem, path, into, self.languages)
+            return self._programs[problem, path]
+
+    def check_data(self, problem: Problem) -> Findings:
+        """Try the validators of a package on its own data; see `verify`."""
+        with self._scratch() as scratch:
+            return check_data(problem, scratch, self.languages, self.cores, self.validator(problem))
 
     def time_limit(self, problem: Problem | Assignment) -> float:
         """Return the time limit in seconds: given, the package's, or found by running its accepted submissions.
+
+        It is 0, and means nothing, where submissions are no programs.
 
         Raises:
             PackageError: There is none, and no accepted submission that can be run here.
@@ -222,6 +247,8 @@ class Grader:
         given = self._time_limit or problem.limits.time
         if given is not None or isinstance(problem, Assignment):
             return given or 2.0
+        if problem.answers_only:
+            return 0.0
         with self._lock:
             if problem not in self._limits:
                 self._limits[problem] = self._found(problem)
@@ -249,6 +276,10 @@ def _submission(given: Submission | str | os.PathLike[str]) -> Submission:
     return given if isinstance(given, Submission) else Submission(Path(given))
 
 
+def _without_tests(problem: Problem, verdict: Verdict, common: dict[str, Any]) -> Grade:
+    return Grade(verdict=verdict, score=0.0 if problem.scoring else None, best=_best(problem.root), **common)
+
+
 def _best(root: Group) -> float | None:
     secret = next((each for each in root.children if each.name == "secret"), root)
     best = secret.rules.best if isinstance(secret, Group) and root.rules.scoring else math.inf
@@ -270,5 +301,9 @@ def _groups(group: Group, seen: dict[str, Outcome]) -> Iterator[GroupResult]:
         outcome, rules = seen[group.name], group.rules
         best = None if math.isinf(rules.best) or not rules.scoring else rules.best
         yield GroupResult(
-            name=group.name, verdict=outcome.verdict, score=outcome.score if rules.scoring else None, best=best
+            name=group.name,
+            verdict=outcome.verdict,
+            score=outcome.score if rules.scoring else None,
+            best=best,
+            message=outcome.message,
         )

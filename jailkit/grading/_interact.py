@@ -8,44 +8,65 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+import attrs
+
 from jailkit import PIPE, Jail, Process, Result, Turn, converse
 from jailkit.grading._compile import Built
 from jailkit.grading._grade import SHOWN, excerpt
 from jailkit.grading._model import Problem, Test, Verdict
-from jailkit.grading._run import Run, Runner, verdict_of
+from jailkit.grading._run import Place, Run, Runner, verdict_of
 from jailkit.grading._validate import Checked, checked, validator_jail, validator_words
 
-__all__ = ["talk_on"]
+__all__ = ["Talk", "lines", "mark", "talk_on", "talk_with", "verdict_of_talk"]
 
 _ENDED = frozenset({Verdict.TLE, Verdict.MLE, Verdict.OLE, Verdict.JE})
 
 
 def talk_on(runner: Runner, problem: Problem, test: Test, validator: Built, scratch: Path) -> Run:
     """Have a submission and the validator talk about a test, again and alone where it comes close to a limit."""
-    argv = [*runner.built.argv, *test.args]
-    place, mounts = runner.place(problem, test, scratch)
+    place = runner.place(problem, test, scratch)
 
     def once(cpu: int) -> Run:
-        limits = runner.limits(cpu)
-        with (
-            validator_jail(problem, test, validator) as bench,
-            Jail(limits=limits, mounts=mounts, cwd=place, env=runner.built.env) as jail,
-        ):
-            first = bench.popen(validator_words(test, validator), stdin=PIPE)
-            second = jail.popen(argv, stdin=PIPE, limits=limits)  # named again: so it has an account of its own
-            with first, second, _Order(first, second) as order:
-                talk = converse(first, second, timeout=runner.allowance.wall, transcript_bytes=SHOWN)
-                crashed_first = order.second_was_first()
-            judge, own = talk.results
-            said = checked(problem, test, judge, bench)
-        return Run(
-            result=own,
-            verdict=_verdict(own, said, runner.allowance.soft, crashed_first=crashed_first),
-            checked=said,
-            talk="\n".join(_lines(talk.transcript)) + ("\n…" if talk.truncated else ""),
-        )
+        with validator_jail(problem, test, validator) as bench:
+            talk = talk_with(runner, test, place, cpu, bench, validator_words(test, validator))
+            assert talk.judge is not None  # noqa: S101 - it was there from the start
+            said = checked(problem, test, talk.judge, bench)
+        verdict = verdict_of_talk(talk, said, runner.allowance.soft)
+        return Run(result=talk.own, verdict=verdict, checked=said, talk=talk.said)
 
     return runner.repeat(once)
+
+
+@attrs.frozen(kw_only=True)
+class Talk:
+    """What came of a submission and a validator that talked.
+
+    Attributes:
+        own: How the submission ended.
+        judge: How the validator ended; None where it was not asked.
+        said: What both said, as contest packages write it.
+        crashed_first: Whether the submission was gone first.
+    """
+
+    own: Result[bytes]
+    judge: Result[bytes] | None
+    said: str
+    crashed_first: bool = False
+
+
+def talk_with(runner: Runner, test: Test, place: Place, cpu: int, bench: Jail, words: Sequence[str]) -> Talk:
+    """Have a submission, in a jail of its own, talk with the validator in the jail `bench`."""
+    limits = runner.limits(cpu)
+    with Jail(limits=limits, mounts=place.mounts, cwd=place.cwd, env=runner.built.env) as jail:
+        first = bench.popen(words, stdin=PIPE)
+        # Limits are named again: so it has an account of its own.
+        second = jail.popen([*runner.built.argv, *test.args], stdin=PIPE, limits=limits)
+        with first, second, _Order(first, second) as order:
+            talk = converse(first, second, timeout=runner.allowance.wall, transcript_bytes=SHOWN)
+            crashed_first = order.second_was_first()
+    judge, own = talk.results
+    said = "\n".join(lines(talk.transcript)) + ("\n…" if talk.truncated else "")
+    return Talk(own=own, judge=judge, said=said, crashed_first=crashed_first)
 
 
 class _Order:
@@ -76,21 +97,25 @@ class _Order:
             os.close(fd)
 
 
-def _verdict(own: Result[bytes], said: Checked, soft: float, *, crashed_first: bool) -> Verdict:
+def verdict_of_talk(talk: Talk, said: Checked, soft: float) -> Verdict:
     """Return what the ends of both mean.
 
     A program that has used up its limits, or crashed of itself, can make any validator fail. One that crashes because
     the validator has hung up was judged before.
     """
-    verdict = verdict_of(own, soft)
-    if verdict in _ENDED or (verdict is Verdict.RTE and crashed_first):
+    verdict = verdict_of(talk.own, soft)
+    if verdict in _ENDED or (verdict is Verdict.RTE and talk.crashed_first):
         return verdict
     return said.verdict if said.verdict is not Verdict.AC else verdict or Verdict.AC
 
 
-def _lines(turns: Sequence[Turn]) -> Iterator[str]:
+def lines(turns: Sequence[Turn]) -> Iterator[str]:
     """Yield the talk as contest packages write it: what the submission was told after <, what it said after >."""
     for turn in turns:
-        mark = "<>"[turn.who]
-        for line in excerpt(turn.data).rstrip("\n").split("\n"):
-            yield f"{mark} {line}"
+        yield from mark("<>"[turn.who], turn.data)
+
+
+def mark(sign: str, data: bytes) -> Iterator[str]:
+    """Yield the lines of one who speaks, bounded, each with a sign before it."""
+    for line in excerpt(data).rstrip("\n").split("\n"):
+        yield f"{sign} {line}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import final
 
 from jailkit.grading._assignment import Assignment
+from jailkit.grading._closing import Closing
 from jailkit.grading._grade import Grade
 from jailkit.grading._model import Problem, Submission
 
@@ -24,7 +25,7 @@ CREATE TABLE IF NOT EXISTS grades (
 
 
 @final
-class Journal:
+class Journal(Closing):
     """Grades by what they are of: the contents of the package and of the submission, and the time limit.
 
     A changed test, a changed submission or another time limit is another key, so nothing stale comes back. Judge
@@ -45,12 +46,6 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._base.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def find(self, problem: Problem | Assignment, submission: Submission, seconds: float) -> Grade | None:
         """Return the grade that is kept, or None."""

@@ -9,10 +9,11 @@ import attrs
 from jailkit import CommandNotExecutable, CommandNotFound, JailkitError, Result
 from jailkit.grading._compile import Built
 from jailkit.grading._errors import PackageError
-from jailkit.grading._grade import SHOWN, TestResult, excerpt
+from jailkit.grading._grade import TestResult, beginning, excerpt
 from jailkit.grading._interact import talk_on
 from jailkit.grading._model import Problem, Test, Verdict
-from jailkit.grading._run import Run, Runner
+from jailkit.grading._passes import passes_on
+from jailkit.grading._run import Run, Runner, score_of
 from jailkit.grading._validate import Checked, check
 
 __all__ = ["Judge"]
@@ -46,12 +47,13 @@ class Judge:
             return self._failed(test, Verdict.JE, error)
 
     def _run(self, test: Test) -> Run:
-        if not self.problem.interactive:
+        if not self.problem.interactive and self.problem.limits.passes == 1:
             return self.runner.on(self.problem, test, self.scratch)
         if self.validator is None or self.validator.verdict is not None:
             said = self.validator.said if self.validator else "there is none"
             raise PackageError(self.problem.path, None, f"the output validator does not compile: {said}")
-        return talk_on(self.runner, self.problem, test, self.validator, self.scratch)
+        judged_meanwhile = talk_on if self.problem.limits.passes == 1 else passes_on
+        return judged_meanwhile(self.runner, self.problem, test, self.validator, self.scratch)
 
     def _check(self, test: Test, run: Run) -> Checked:
         if run.verdict is not None:
@@ -60,22 +62,15 @@ class Judge:
         return check(self.problem, test, run.result.stdout, self.validator)
 
     def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
-        score = self._score(test, Checked(verdict=verdict))
+        score = score_of(self.problem, test, Checked(verdict=verdict))
         return TestResult(name=test.name, verdict=verdict, score=score, best=test.best, message=str(error))
-
-    def _score(self, test: Test, checked: Checked) -> float | None:
-        if not self.problem.scoring or test.best is None:
-            return None
-        if checked.verdict is not Verdict.AC:
-            return test.least
-        return test.best if checked.score is None else checked.score
 
     def _result(self, test: Test, run: Run, checked: Checked) -> TestResult:
         result: Result[bytes] = run.result
         return TestResult(
             name=test.name,
             verdict=checked.verdict,
-            score=self._score(test, checked),
+            score=score_of(self.problem, test, checked),
             best=test.best,
             cpu=result.usage.cpu,
             wall=result.usage.wall,
@@ -84,16 +79,9 @@ class Judge:
             reason=str(result),
             message=checked.message,
             team_message=checked.team_message,
-            input=_beginning(test.input),
-            expected=_beginning(test.answer),
+            input=beginning(test.input),
+            expected=beginning(test.answer),
             got=run.talk or excerpt(result.stdout),
             stderr=excerpt(result.stderr),
             hint="" if checked.verdict is Verdict.AC else test.hint,
         )
-
-
-def _beginning(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(SHOWN)
-    size = path.stat().st_size
-    return excerpt(data) if size <= SHOWN else f"{excerpt(data)}… ({size} bytes)"

@@ -56,6 +56,8 @@ class ProblemLimits:
         validation_time: Processor time of an output validator.
         validation_memory: Its memory.
         validation_output: What it may write.
+        passes: How often a submission may be run on a test. More than 1 makes it a multi-pass problem: the validator
+            writes the next input.
     """
 
     time: float | None = None
@@ -70,6 +72,7 @@ class ProblemLimits:
     validation_time: float = 60
     validation_memory: int = 2 * GiB
     validation_output: int = 8 * MiB
+    passes: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +88,9 @@ class Rules:
         stop: Whether the tests after the first that is not accepted are left out.
         best: The highest score of the group; infinite without a bound.
         require_pass: Names of tests and groups that have to be accepted, else this group is not judged.
+        least: The lowest score of the group.
+        custom: Whether the package's own grader makes the result (legacy).
+        flags: The arguments of that grader.
     """
 
     scoring: bool = False
@@ -95,6 +101,9 @@ class Rules:
     stop: bool = True
     best: float = math.inf
     require_pass: tuple[str, ...] = ()
+    least: float = -math.inf
+    custom: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +118,7 @@ class Test:
         args: Arguments of the program.
         validator_args: Arguments of the output validator.
         comparison: The same, read, where the validator is the default one.
+        input_args: Arguments of input validators, each with the name of the validator; no name means all the others.
         best: The score when it is accepted, or None where the test has none of its own.
         least: The score when it is not.
         hint: A word for the student, from the package.
@@ -121,6 +131,7 @@ class Test:
     args: tuple[str, ...] = ()
     validator_args: tuple[str, ...] = ()
     comparison: Comparison | None = None
+    input_args: tuple[tuple[str, tuple[str, ...]], ...] = ()
     best: float | None = None
     least: float = 0.0
     hint: str = ""
@@ -220,6 +231,11 @@ class Problem:
         limits: What it says about limits.
         root: The tests.
         validators: Programs that check outputs; none means the default one.
+        input_validators: Programs that check inputs, for `verify`.
+        trials: Inputs and outputs that the validators have to accept or reject, for `verify`. Their names begin with
+            ``invalid_input``, ``invalid_output`` or ``valid_output``; an output is the file ``.out`` beside the input.
+        grader: Program that makes results of groups (legacy), or None for the default one.
+        answers_only: Whether submissions are the answers themselves, and no programs.
         examples: Submissions that came with it.
         languages: Codes of the languages that are allowed; empty for all.
         include: Directory with files that are put beside every submission, or None.
@@ -236,6 +252,10 @@ class Problem:
     root: Group
     minimize: bool = False
     validators: tuple[Path, ...] = ()
+    input_validators: tuple[Path, ...] = ()
+    trials: tuple[Test, ...] = ()
+    grader: Path | None = None
+    answers_only: bool = False
     examples: tuple[Example, ...] = ()
     languages: tuple[str, ...] = ()
     include: Path | None = None

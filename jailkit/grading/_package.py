@@ -14,13 +14,20 @@ from jailkit.grading._assignment import Assignment
 from jailkit.grading._data import Reading, read_data
 from jailkit.grading._errors import PackageError
 from jailkit.grading._examples import read_examples
-from jailkit.grading._model import Problem, ProblemLimits
+from jailkit.grading._model import Problem, ProblemLimits, Test
 from jailkit.grading._section import Section
 
 __all__ = ["load", "load_problem"]
 
 LEGACY = ("legacy", "legacy-icpc")
 DRAFT = ("2023-07-draft",)
+
+_INPUT_LEGACY = ("input_validators", "input_format_validators")
+_EXCLUDING = (
+    ("pass-fail", "scoring"),
+    ("multi-pass", "submit-answer"),
+    ("interactive", "submit-answer"),
+)
 
 _DESCRIBING = (
     "uuid version author credits source source_url license rights_owner embargo_until keywords "
@@ -70,37 +77,53 @@ def load_problem(path: Path) -> Problem:
     version = config.choice("problem_format_version", "legacy", (*LEGACY, *DRAFT))
     draft = version in DRAFT
     kinds = _kinds(config, draft=draft)
-    settings = _settings(config, path, draft=draft)
+    settings = _settings(config, path, draft=draft, passes="multi-pass" in kinds)
     validators = _validators(path, config, draft=draft, kinds=kinds)
+    grader = None if draft else _one(path / "graders", "graders")
     reading = Reading(
         load=load,
         draft=draft,
         scoring="scoring" in kinds,
         custom=bool(validators),
+        grader=grader is not None,
         flags=() if draft else config.words("validator_flags"),
+        constants=settings.get("constants", ()),
     )
     config.done()
+    root, trials = read_data(path / "data", reading)
+    if kinds & {"interactive", "multi-pass"}:
+        _only_inputs(path / "data", trials)
     return Problem(
         path=path,
         version=version,
         scoring=reading.scoring,
         interactive="interactive" in kinds,
-        root=read_data(path / "data", reading),
+        answers_only="submit-answer" in kinds,
+        root=root,
+        trials=trials,
         validators=validators,
+        input_validators=_programs(path, ("input_validators",) if draft else _INPUT_LEGACY),
+        grader=grader,
         examples=read_examples(path / "submissions", load, draft=draft, scoring=reading.scoring),
         include=path / "include" if (path / "include").is_dir() else None,
         **settings,
     )
 
 
-def _settings(config: Section, path: Path, *, draft: bool) -> dict[str, Any]:
+def _only_inputs(data: Path, trials: tuple[Test, ...]) -> None:
+    for test in trials:
+        if not test.name.startswith("invalid_input/"):
+            raise PackageError(data / test.name, None, "outputs are tried of problems with one pass, that do not talk")
+
+
+def _settings(config: Section, path: Path, *, draft: bool, passes: bool) -> dict[str, Any]:
     """Return what ``problem.yaml`` says beside how outputs are judged."""
     for key in _DESCRIBING:
         config.take(key)
     found: dict[str, Any] = {
         "name": _name(config, path),
         "languages": _languages(config),
-        "limits": _explicit(path, _limits(config.section("limits"), draft=draft)),
+        "limits": _explicit(path, _limits(config.section("limits"), draft=draft, passes=passes)),
     }
     if draft:
         return found | {
@@ -116,12 +139,12 @@ def _settings(config: Section, path: Path, *, draft: bool) -> dict[str, Any]:
 
 def _kinds(config: Section, *, draft: bool) -> frozenset[str]:
     kinds = frozenset(config.words("type")) or frozenset({"pass-fail"})
-    known = {"pass-fail", "scoring", "interactive"} if draft else {"pass-fail", "scoring"}
+    known = {"pass-fail", "scoring"} | ({"interactive", "multi-pass", "submit-answer"} if draft else set())
     for kind in sorted(kinds - known):
-        later = kind in ("multi-pass", "submit-answer")
-        raise config.error("type", f"{kind} problems cannot be judged by this version" if later else f"no type {kind}")
-    if {"pass-fail", "scoring"} <= kinds:
-        raise config.error("type", "pass-fail and scoring exclude each other")
+        raise config.error("type", f"no type {kind}")
+    for one, other in _EXCLUDING:
+        if {one, other} <= kinds:
+            raise config.error("type", f"{one} and {other} exclude each other")
     if draft:
         return kinds
     words = config.words("validation") or ("default",)
@@ -140,17 +163,30 @@ def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[st
         raise PackageError(path / "static_validator", None, "static validators cannot be run by this version")
     if draft:
         found = (folder,) if folder.is_dir() and any(folder.iterdir()) else ()
-        if not found and "interactive" in kinds:
-            raise config.error("type", "an interactive problem needs a program in output_validator/")
+        for kind in sorted({"interactive", "multi-pass"} & kinds if not found else ()):
+            raise config.error("type", f"this problem is {kind}, and needs a program in output_validator/")
         return found
-    programs = tuple(sorted(each for each in folder.iterdir() if _visible(each))) if folder.is_dir() else ()
+    programs = _programs(path, ("output_validators",))
     if "custom" not in kinds:
         return ()
     if not programs:
         raise config.error("validation", "custom, and there is no program in output_validators/")
-    if len(programs) > 1:
-        raise PackageError(folder, None, f"{len(programs)} output validators; this version runs one")
+    _one(folder, "output validators")
     return programs
+
+
+def _programs(path: Path, folders: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the programs in directories of the package, by their names."""
+    return tuple(
+        each for name in folders if (path / name).is_dir() for each in sorted((path / name).iterdir()) if _visible(each)
+    )
+
+
+def _one(folder: Path, what: str) -> Path | None:
+    found = _programs(folder.parent, (folder.name,))
+    if len(found) > 1:
+        raise PackageError(folder, None, f"{len(found)} {what}; this version runs one")
+    return found[0] if found else None
 
 
 def _visible(path: Path) -> bool:
@@ -179,7 +215,16 @@ def _constants(config: Section) -> tuple[tuple[str, str], ...]:
     return found
 
 
-def _limits(section: Section, *, draft: bool) -> ProblemLimits:
+def _passes(section: Section, *, several: bool) -> int:
+    if "validation_passes" in section and not several:
+        raise section.error("validation_passes", "is for problems of type multi-pass")
+    number = section.number("validation_passes", 2, least=2)
+    if number not in range(10_001):
+        raise section.error("validation_passes", f"{number:g} is no whole number, or too many")
+    return int(number) if several else 1
+
+
+def _limits(section: Section, *, draft: bool, passes: bool) -> ProblemLimits:
     default = ProblemLimits()
 
     def size(name: str, unit: int, value: int) -> int:
@@ -192,7 +237,6 @@ def _limits(section: Section, *, draft: bool) -> ProblemLimits:
         inner = section.section("time_multipliers")
         factors = (inner.number("ac_to_time_limit", 2.0, least=1), inner.number("time_limit_to_tle", 1.5, least=1))
         inner.done()
-        section.take("validation_passes")
     else:
         factors = (section.number("time_multiplier", 5.0, least=1), section.number("time_safety_margin", 2.0, least=1))
     limits = ProblemLimits(
@@ -208,6 +252,7 @@ def _limits(section: Section, *, draft: bool) -> ProblemLimits:
         validation_time=seconds("validation_time", default.validation_time),
         validation_memory=size("validation_memory", MiB, default.validation_memory),
         validation_output=size("validation_output", MiB, default.validation_output),
+        passes=_passes(section, several=passes),
     )
     section.done()
     return limits

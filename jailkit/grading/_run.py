@@ -16,7 +16,7 @@ from jailkit.grading._cores import Cores
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked
 
-__all__ = ["REASONS", "Allowance", "Run", "Runner", "verdict_of"]
+__all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "score_of", "verdict_of"]
 
 _CLOSE = 0.1
 """A result is close to a limit when it is within this share of it."""
@@ -83,6 +83,28 @@ def verdict_of(result: Result[bytes], soft: float) -> Verdict | None:
     return None if result.ok else Verdict.RTE
 
 
+def score_of(problem: Problem, test: Test, checked: Checked) -> float | None:
+    """Return the points for a test, or None where it has none of its own."""
+    if not problem.scoring or test.best is None:
+        return None
+    if checked.verdict is not Verdict.AC:
+        return test.least
+    return test.best if checked.score is None else checked.score
+
+
+@attrs.frozen
+class Place:
+    """Where a submission runs.
+
+    Attributes:
+        cwd: Its working directory.
+        mounts: What has to be mounted for it.
+    """
+
+    cwd: str
+    mounts: tuple[Bind | Tmpfs | Symlink, ...]
+
+
 @attrs.frozen
 class Runner:
     """Runs one submission, each test in a fresh jail.
@@ -139,17 +161,18 @@ class Runner:
         """Run the submission on a test."""
         data = test.input.read_bytes()
         argv = [*self.built.argv, *test.args]
-        place, mounts = self.place(problem, test, scratch)
+        place = self.place(problem, test, scratch)
         env = self.built.env
 
         def once(cpu: int) -> Run:
-            result = jailkit.run(argv, mounts=mounts, cwd=place, env=env, limits=self.limits(cpu), input=data)
+            limits = self.limits(cpu)
+            result = jailkit.run(argv, mounts=place.mounts, cwd=place.cwd, env=env, limits=limits, input=data)
             return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
 
         return self.repeat(once)
 
-    def place(self, problem: Problem, test: Test, scratch: Path) -> tuple[str, list[Bind | Tmpfs | Symlink]]:
-        """Return the working directory of the submission, and what has to be mounted for it."""
+    def place(self, problem: Problem, test: Test, scratch: Path) -> Place:
+        """Return where the submission runs on a test."""
         source = self.built.path
         if test.files is not None:
             source = scratch / test.name.replace("/", "-")
@@ -158,9 +181,9 @@ class Runner:
                 shutil.copytree(test.files, source, dirs_exist_ok=True)
                 _readable(source)
         if not problem.writes:
-            return "/submission", [Bind(str(source), "/submission")]
+            return Place("/submission", (Bind(str(source), "/submission"),))
         links = [Symlink(f"/box/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
-        return "/box", [Bind(str(source), "/submission"), Tmpfs("/box"), *links]
+        return Place("/box", (Bind(str(source), "/submission"), Tmpfs("/box"), *links))
 
 
 def _cost(run: Run) -> tuple[bool, float]:

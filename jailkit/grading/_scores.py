@@ -11,10 +11,12 @@ import attrs
 from jailkit.grading._errors import PackageError
 from jailkit.grading._model import Group, Rules, Test, Verdict
 
-__all__ = ["Outcome", "combine", "judge_tree", "share_out"]
+__all__ = ["Outcome", "bounded_score", "combine", "judge_tree", "share_out"]
 
 _WORST = (Verdict.JE, Verdict.CE, Verdict.RTE, Verdict.MLE, Verdict.TLE, Verdict.OLE, Verdict.WA)
 """What counts most, first."""
+_HAIR = 1e-9
+"""Thirds do not add up."""
 
 
 @attrs.frozen
@@ -25,11 +27,13 @@ class Outcome:
         verdict: What became of it.
         score: Points; 0 where there are none.
         name: Name of the test or group.
+        message: What there is to say about a group that could not be judged.
     """
 
     verdict: Verdict
     score: float = 0.0
     name: str = ""
+    message: str = ""
 
 
 def combine(rules: Rules, outcomes: Sequence[Outcome]) -> Outcome:
@@ -41,7 +45,19 @@ def combine(rules: Rules, outcomes: Sequence[Outcome]) -> Outcome:
     if rules.aggregation == "pass-fail":
         passed = all(outcome.verdict is Verdict.AC for outcome in used)
         return Outcome(verdict, rules.best if passed and math.isfinite(rules.best) else 0.0)
-    return Outcome(verdict, _score(rules, [outcome.score for outcome in used]))
+    return bounded_score(rules, verdict, _score(rules, [outcome.score for outcome in used]))
+
+
+def bounded_score(rules: Rules, verdict: Verdict, score: float) -> Outcome:
+    """Return a result, or a judge error where the points are more or less than the package says there can be."""
+    accepted_with_less = verdict is Verdict.AC and score < rules.least - _HAIR
+    if verdict is not Verdict.JE and (accepted_with_less or score > rules.best + _HAIR):
+        return Outcome(Verdict.JE, message=f"{score:g} points, and the package says {_span(rules)}")
+    return Outcome(verdict, score)
+
+
+def _span(rules: Rules) -> str:
+    return f"{rules.least:g} to {rules.best:g}" if math.isfinite(rules.least) else f"at most {rules.best:g}"
 
 
 def _verdict(rules: Rules, outcomes: Sequence[Outcome]) -> Verdict:
@@ -63,7 +79,12 @@ def _score(rules: Rules, scores: Sequence[float]) -> float:
 
 
 def judge_tree(
-    group: Group, judge: Callable[[Test], Outcome], *, everything: bool = False, seen: dict[str, Outcome] | None = None
+    group: Group,
+    judge: Callable[[Test], Outcome],
+    *,
+    everything: bool = False,
+    grade: Callable[[Rules, Sequence[Outcome]], Outcome] = combine,
+    seen: dict[str, Outcome] | None = None,
 ) -> tuple[Outcome, dict[str, Outcome]]:
     """Judge the tests of a group in order, and return its result and those of all groups below, by name.
 
@@ -74,6 +95,7 @@ def judge_tree(
         group: Where to begin.
         judge: Returns the result of a test; called in the order of the tests, and not for those that are left out.
         everything: Judge the tests too that come after one that was not accepted.
+        grade: Makes the result of a group from those of what was judged of it.
         seen: Results of tests and groups so far, by name.
     """
     seen = {} if seen is None else seen
@@ -84,14 +106,14 @@ def judge_tree(
         return seen[group.name], seen
     for child in group.children:
         if isinstance(child, Group):
-            outcome, _ = judge_tree(child, judge, everything=everything, seen=seen)
+            outcome, _ = judge_tree(child, judge, everything=everything, grade=grade, seen=seen)
         else:
             outcome = seen[child.name] = judge(child)
         outcomes.append(outcome)
         # A sample that does not count ends nothing.
         if outcome.verdict is not Verdict.AC and rules.stop and not everything and not rules.ignore_sample:
             break
-    result = combine(rules, outcomes)
+    result = grade(rules, outcomes)
     if blocked:
         result = Outcome(result.verdict, 0.0)
     seen[group.name] = attrs.evolve(result, name=group.name)
@@ -114,11 +136,14 @@ def _share(group: Group, path: Path, inherited: float) -> Group:
         return attrs.evolve(group, rules=attrs.evolve(group.rules, scoring=False))
     own = group.rules.best
     best = inherited if math.isnan(own) else own
+    for each in group.children if math.isfinite(best) else ():
+        if isinstance(each, Group) and math.isinf(each.rules.best):
+            raise PackageError(path / each.name, None, "unbounded, and the group that it is in has a highest score")
     rules = attrs.evolve(group.rules, best=best)
     if rules.aggregation == "pass-fail":
         if math.isinf(best):
             raise PackageError(path / group.name, None, "a group of aggregation pass-fail needs a score with a bound")
-        return attrs.evolve(group, rules=rules, children=tuple(_bare(child) for child in group.children))
+        return attrs.evolve(group, rules=rules, children=tuple(_bare(child, path) for child in group.children))
     known = [each.rules.best for each in group.children if isinstance(each, Group) and not math.isnan(each.rules.best)]
     rest = best
     if rules.aggregation == "sum" and not math.isinf(best):
@@ -133,9 +158,11 @@ def _share(group: Group, path: Path, inherited: float) -> Group:
     return attrs.evolve(group, rules=rules, children=children)
 
 
-def _bare(child: Test | Group) -> Test | Group:
+def _bare(child: Test | Group, path: Path) -> Test | Group:
     """What is in a group that is all or nothing has no points of its own."""
     if isinstance(child, Test):
         return child
+    if child.rules.aggregation != "pass-fail":
+        raise PackageError(path / child.name, None, "the group that it is in is all or nothing, and so are its groups")
     rules = attrs.evolve(child.rules, scoring=False, best=0.0)
-    return attrs.evolve(child, rules=rules, children=tuple(_bare(each) for each in child.children))
+    return attrs.evolve(child, rules=rules, children=tuple(_bare(each, path) for each in child.children))

@@ -39,6 +39,9 @@ def _first(grade: Grade) -> str:
     if not grade.tests:
         return next((line for line in grade.compiler.splitlines() if "error" in line), grade.compiler.split("\n")[0])
     bad = [test for test in grade.tests if test.verdict is not Verdict.AC]
+    broken = [group for group in grade.groups if group.message]
+    if broken:
+        return f"{broken[0].name or 'all'}: {broken[0].message.splitlines()[0]}"
     if not bad:
         return ""
     return f"{bad[0].name}: {bad[0].message.splitlines()[0] if bad[0].message else bad[0].reason}"
@@ -88,6 +91,12 @@ def print_verification(found: Verification, *, console: Console | None = None) -
         )
         table.add_row(mark, *_row(each.grade))
     console.print(table)
+    for line in found.data:
+        console.print(Text("✗ ", "bold red") + _plain(line, 300))
+    for line in found.unchecked:
+        console.print(Text("? ", "magenta") + _plain(line, 300))
+    for line in found.warnings:
+        console.print(Text("! ", "yellow") + _plain(line, 300))
     for each in found.examples:
         for line in each.problems:
             console.print(Text("✗ ", "bold red") + _plain(f"{each.name}: {line}", 300))

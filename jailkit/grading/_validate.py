@@ -13,10 +13,22 @@ from jailkit.grading._compile import Built
 from jailkit.grading._grade import excerpt
 from jailkit.grading._model import Problem, Test, Verdict
 
-__all__ = ["FEEDBACK", "Checked", "check", "checked", "validator_jail", "validator_words"]
+__all__ = [
+    "ACCEPTED",
+    "FEEDBACK",
+    "NEXT_INPUT",
+    "Checked",
+    "check",
+    "checked",
+    "validator_jail",
+    "validator_limits",
+    "validator_words",
+]
 
 FEEDBACK = "/feedback/"
-_ACCEPTED, _WRONG = 42, 43
+NEXT_INPUT = "/next/input"
+"""Where the input lies in every pass but the first."""
+ACCEPTED, _WRONG = 42, 43
 _MOST_BYTES = 65_536
 
 
@@ -54,37 +66,44 @@ def validator_jail(problem: Problem, test: Test, validator: Built) -> Jail:
 
     The submission's files are not in it, and the submission is in another jail.
     """
-    limits = problem.limits
-    most: Limits = bounded(
-        memory=limits.validation_memory,
-        cpu_seconds=limits.validation_time,
-        wall_seconds=2 * limits.validation_time + 5,
-        output=limits.validation_output,
-        address_space=validator.address_space,
-    )
     files: list[File | Bind | Tmpfs] = [
         File("/judge/input", test.input.read_bytes()),
         File("/judge/answer", test.answer.read_bytes()),
         Bind(str(validator.path), "/validator"),
         Tmpfs(FEEDBACK),
     ]
-    return Jail(limits=most, mounts=files, cwd="/validator", env=validator.env)
+    if problem.limits.passes > 1:
+        files.append(Tmpfs(NEXT_INPUT.rsplit("/", 1)[0]))
+    return Jail(limits=validator_limits(problem, validator), mounts=files, cwd="/validator", env=validator.env)
 
 
-def validator_words(test: Test, validator: Built) -> list[str]:
-    """Return the command line of a validator."""
-    return [*validator.argv, "/judge/input", "/judge/answer", FEEDBACK, *test.validator_args]
+def validator_limits(problem: Problem, program: Built) -> Limits:
+    """Return the limits of a program of the package, such as a validator."""
+    limits = problem.limits
+    return bounded(
+        memory=limits.validation_memory,
+        cpu_seconds=limits.validation_time,
+        wall_seconds=2 * limits.validation_time + 5,
+        output=limits.validation_output,
+        address_space=program.address_space,
+    )
+
+
+def validator_words(test: Test, validator: Built, *, again: bool = False) -> list[str]:
+    """Return the command line of a validator; `again` for every pass but the first."""
+    given = NEXT_INPUT if again else "/judge/input"
+    return [*validator.argv, given, "/judge/answer", FEEDBACK, *test.validator_args]
 
 
 def checked(problem: Problem, test: Test, result: Result[bytes], jail: Jail) -> Checked:
     """Read what a validator said by its exit code and by its files."""
     message, team = _read(jail, "judgemessage.txt"), _read(jail, "teammessage.txt")
     own_end = result.reason is ExitReason.EXITED
-    if not own_end or result.returncode not in (_ACCEPTED, _WRONG):
+    if not own_end or result.returncode not in (ACCEPTED, _WRONG):
         said = excerpt(result.stderr)
         words = f"the output validator failed: {result}. It has to end with exit code 42 or 43.\n{said}"
         return Checked(verdict=Verdict.JE, message=f"{words}\n{message or ''}".strip())
-    verdict = Verdict.AC if result.returncode == _ACCEPTED else Verdict.WA
+    verdict = Verdict.AC if result.returncode == ACCEPTED else Verdict.WA
     try:
         score = _score(problem, test, verdict, _read(jail, "score.txt"), _read(jail, "score_multiplier.txt"))
     except ValueError as error:

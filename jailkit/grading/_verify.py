@@ -18,6 +18,9 @@ from jailkit.grading._timing import slowest
 __all__ = ["Verification", "Verified", "verify"]
 
 
+_NO_INPUT_VALIDATOR = "no input validator: nothing says that the inputs are as the statement promises"
+
+
 @attrs.frozen(kw_only=True)
 class Verified:
     """One example submission.
@@ -45,11 +48,18 @@ class Verification:
         problem: Title of the problem.
         time_limit: Seconds of processor time.
         examples: One for each example submission.
+        data: What is wrong with the test data: inputs that an input validator rejects, and outputs and inputs that are
+            there to be accepted or rejected, and are not.
+        unchecked: Input validators that cannot be run here.
+        warnings: What is no error, and worth a look.
     """
 
     problem: str
     time_limit: float
     examples: tuple[Verified, ...]
+    data: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[Verified, ...]:
@@ -58,12 +68,20 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether each example was judged and got what it is an example of."""
-        return bool(self.examples) and not self.missing and not any(each.problems for each in self.examples)
+        """Whether each example was judged and got what it is an example of, and the test data are valid."""
+        return bool(self.examples) and not self.missing and not self.unchecked and not self.wrong
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something is not as the package says; what could not be tried here is not wrong."""
+        return bool(self.data) or any(each.problems for each in self.examples)
 
 
 def verify(problem: Problem | Assignment, grader: Grader) -> Verification:
-    """Grade the example submissions of a problem, all tests of each, and compare.
+    """Grade the example submissions of a problem, all tests of each, and compare; try its validators on its data.
+
+    Input validators run in jails, on every input. What is in ``data/invalid_input``, ``invalid_output`` and
+    ``valid_output`` (2023-07-draft) has to be rejected or accepted.
 
     Args:
         problem: The problem.
@@ -78,7 +96,17 @@ def verify(problem: Problem | Assignment, grader: Grader) -> Verification:
     seconds = grader.time_limit(problem)
     grades = grader.grade_all(problem, [example.submission for example in problem.examples])
     found = tuple(_verified(problem, *pair, seconds) for pair in zip(problem.examples, grades, strict=True))
-    return Verification(problem=problem.name, time_limit=seconds, examples=found)
+    if isinstance(problem, Assignment):
+        return Verification(problem=problem.name, time_limit=seconds, examples=found)
+    data = grader.check_data(problem)
+    return Verification(
+        problem=problem.name,
+        time_limit=seconds,
+        examples=found,
+        data=data.problems,
+        unchecked=data.unchecked,
+        warnings=() if problem.input_validators else (_NO_INPUT_VALIDATOR,),
+    )
 
 
 def _verified(problem: Problem | Assignment, example: Example, grade: Grade, seconds: float) -> Verified:

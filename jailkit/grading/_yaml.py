@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,12 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def load_yaml(path: str | os.PathLike[str]) -> Section:
+def load_yaml(path: str | os.PathLike[str], constants: Sequence[tuple[str, str]] = ()) -> Section:
     """Read a YAML file that holds a mapping; an empty one is an empty mapping.
+
+    Args:
+        path: The file.
+        constants: What stands for ``{{name}}`` in it.
 
     Raises:
         PackageError: It cannot be read, is not UTF-8, not YAML, or not a mapping; a key is there twice.
@@ -54,6 +59,8 @@ def load_yaml(path: str | os.PathLike[str]) -> Section:
     file = Path(path)
     try:
         text = file.read_bytes().decode()
+        for name, value in constants:
+            text = text.replace(f"{{{{{name}}}}}", value)
     except OSError as error:
         raise PackageError(file, None, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -61,7 +68,7 @@ def load_yaml(path: str | os.PathLike[str]) -> Section:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        value = Section(file, {}, 1) if node is None else _Reader(file, loader).value(node)
+        found = Section(file, {}, 1) if node is None else _Reader(file, loader).value(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise PackageError(file, line, f"no YAML: {error.problem or error.context}") from error
@@ -69,6 +76,6 @@ def load_yaml(path: str | os.PathLike[str]) -> Section:
         if isinstance(error, PackageError):
             raise
         raise PackageError(file, None, f"no YAML: {error}") from error
-    if not isinstance(value, Section):
+    if not isinstance(found, Section):
         raise PackageError(file, 1, "holds no mapping of keys to values")
-    return value
+    return found

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from jailkit._cli import main
-from jailkit.grading import Grade, Grader, Journal, Languages, Problem, Submission, Verdict, _run, load, verify
+from jailkit.grading import Grade, Grader, Journal, Languages, Verdict, _run, load, verify
+from tests.packages import ECHO, one, small, submit
 from tests.patience import patient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
@@ -33,44 +34,11 @@ def test_every_example_gets_its_verdict(name: str) -> None:
     assert found.ok
 
 
-def small(tmp_path: Path, validator: str = "", **more: str) -> Problem:
-    """Return a problem: print the number that was read."""
-    files = {
-        "problem.yaml": "name: Echo\nlimits: {memory: 128, time_limit: 2, compilation_time: 30, code: 10}\n",
-        "data/sample/1.in": "7\n", "data/sample/1.ans": "7\n", "data/secret/1.in": "8\n", "data/secret/1.ans": "8\n",
-    }  # fmt: skip
-    if validator:
-        files["problem.yaml"] += "validation: custom\n"
-        files["output_validators/check/run"] = validator
-    for name, text in (files | more).items():
-        path = tmp_path / "problem" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-    return Problem.load(tmp_path / "problem")
-
-
-def submit(tmp_path: Path, text: str, name: str = "main.py") -> Submission:
-    """Return a submission."""
-    path = tmp_path / name
-    path.write_text(text)
-    return Submission(path)
-
-
-ECHO = "print(input())\n"
-
-
-def one(problem: Problem, submission: Submission, **options: Any) -> Grade:
-    """Grade a submission."""
-    with Grader(**options) as grader:
-        return grader.grade(problem, submission)
-
-
 def test_a_grade_says_what_happened(tmp_path: Path) -> None:
     """Times, memory, what was expected and what came are those of each test."""
     grade = one(small(tmp_path), submit(tmp_path, "n = input()\nprint('7')\n"))
     good, bad = grade.tests
-    assert (grade.verdict, grade.language, grade.time_limit) == (Verdict.WA, "python3", 2)
+    assert (grade.verdict, grade.language, grade.time_limit) == (Verdict.WA, "python3", 20)
     assert (good.verdict, bad.verdict) == (Verdict.AC, Verdict.WA)
     assert (bad.input, bad.expected, bad.got) == ("8\n", "8\n", "7\n")
     assert bad.message == "token 1, line 1: '7', expected '8'"
@@ -129,7 +97,7 @@ def test_arguments_and_files(tmp_path: Path) -> None:
 
 def test_a_package_may_allow_files_to_be_written(tmp_path: Path) -> None:
     """Then the working directory can be written to, anew in each test, and holds the program all the same."""
-    draft = "problem_format_version: 2023-07-draft\nname: Echo\nlimits: {time_limit: 2}\nallow_file_writing: true\n"
+    draft = "problem_format_version: 2023-07-draft\nname: Echo\nlimits: {time_limit: 20}\nallow_file_writing: true\n"
     script = (
         "import os\nn = input()\nprint(n if not os.path.exists('note') and os.path.exists('main.py') else 0)\n"
         "open('note', 'w').write(n)\n"

@@ -44,7 +44,7 @@ def test_a_minimal_package(tmp_path: Path) -> None:
         ({"problem_dot_yaml": "titles: X\n"}, "problem.yaml:1", "titles: no such key"),
         ({"problem_dot_yaml": "name: X\nlimits:\n  memory: -1\n"}, "problem.yaml:3", "-1 is not a number above 0"),
         ({"problem_dot_yaml": "name: X\nlimits:\n  memory: 1\n  memory: 2\n"}, "problem.yaml:4", "there once"),
-        ({"problem_dot_yaml": "type: multi-pass\nproblem_format_version: 2023-07-draft\n"}, "problem.yaml:1", "cannot"),
+        ({"problem_dot_yaml": "type: multi-pass\n"}, "problem.yaml:1", "no type multi-pass"),
         ({"problem_dot_yaml": "name: X\nvalidation: custom\n"}, "problem.yaml:2", "no program"),
         ({"problem_dot_yaml": "name: [\n"}, "problem.yaml:2", "no YAML"),
         ({"problem_dot_yaml": "- a\n"}, "problem.yaml:1", "no mapping"),
@@ -53,7 +53,8 @@ def test_a_minimal_package(tmp_path: Path) -> None:
         ({"data__testdata_dot_yaml": "\ngrader_flags: smu\n"}, "data/testdata.yaml:2", "no flag 'smu'"),
         ({"data__testdata_dot_yaml": "\non_reject: stop\n"}, "data/testdata.yaml:2", "break, continue"),
         ({"data__testdata_dot_yaml": "accept_score: 1\n"}, "data/testdata.yaml:1", "type scoring"),
-        ({"data__testdata_dot_yaml": "grading: custom\n"}, "data/testdata.yaml:1", "cannot be run"),
+        ({"data__testdata_dot_yaml": "grading: custom\n"}, "data/testdata.yaml:1", "no program in graders/"),
+        ({"graders__a_dot_py": "", "graders__b_dot_py": ""}, "graders", "2 graders"),
         ({"data__secret__testdata_dot_yaml": "grader_flags: ignore_sample\n"}, "testdata.yaml:1", "data/"),
         ({"data__secret__2_dot_in": "\n"}, "data/secret/2.ans", "missing"),
         ({"data__secret__3_dot_ans": "\n"}, "data/secret/3.ans", "no 3.in"),
@@ -74,6 +75,74 @@ def test_a_bad_package_is_told_of(tmp_path: Path, files: dict[str, str], where: 
     assert str(error).startswith(str(tmp_path))
     same = pickle.loads(pickle.dumps(error))
     assert (same.file, same.line, same.problem, str(same)) == (error.file, error.line, error.problem, str(error))
+
+
+GROUP = "data__secret__b__test_group_dot_yaml"
+DEEP = {"problem_dot_yaml": "type: scoring\n"} | {f"data__secret__b__c__1_dot_{kind}": "" for kind in ("in", "ans")}
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "words"),
+    [
+        ({"problem_dot_yaml": "type: [multi-pass]\n"}, "problem.yaml:2", "needs a program in output_validator/"),
+        ({"problem_dot_yaml": "type: [multi-pass, submit-answer]\n"}, "problem.yaml:2", "exclude each other"),
+        ({"problem_dot_yaml": "limits: {validation_passes: 3}\n"}, "problem.yaml:2", "of type multi-pass"),
+        ({"data__sample__a__1_dot_in": "", "data__sample__a__1_dot_ans": ""}, "data/sample/a", "no groups"),
+        ({"data__secret__test_group_dot_in": ""}, "secret/test_group.in", "no test has this name"),
+        ({"data__valid_output__1_dot_in": "", "data__valid_output__1_dot_ans": ""}, "valid_output/1.out", "missing"),
+        ({"data__secret__test_group_dot_yaml": "static_validation: true\n"}, "test_group.yaml:1", "cannot be run"),
+        ({"static_validator__a_dot_py": ""}, "static_validator", "cannot be run"),
+        ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring:\n  score: 2.5\n"}, "yaml:2", "no whole number"),
+        ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring: {require_pass: secret/c}\n"}, "yaml:1", "neither"),
+        ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring: {require_pass: secret}\n"}, "yaml:1", "not judged"),
+        ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring:\n  score: unbounded\n  aggregation: sum\n"},
+         "secret/b", "unbounded, and the group"),
+        ({**DEEP, "data__secret__b__c__test_group_dot_yaml": "scoring: {aggregation: sum}\n"}, "b/c", "all or nothing"),
+    ],
+)  # fmt: skip
+def test_a_bad_package_of_the_draft_is_told_of(tmp_path: Path, files: dict[str, str], where: str, words: str) -> None:
+    """What the draft format forbids is an error with file and line as well."""
+    base = {"data__secret__b__1_dot_in": "", "data__secret__b__1_dot_ans": ""}
+    yaml = "problem_format_version: 2023-07-draft\n" + files.get("problem_dot_yaml", "name: X\n")
+    with pytest.raises(PackageError) as caught:
+        load(write(tmp_path, **(base | files | {"problem_dot_yaml": yaml})))
+    error = caught.value
+    assert f"{error.file}:{error.line}".endswith(where) or error.file.endswith(where)
+    assert words in error.problem
+
+
+def test_constants_stand_in_the_rules_of_groups(tmp_path: Path) -> None:
+    """``{{name}}`` in a test_group.yaml is the value from problem.yaml."""
+    files = {
+        "problem_dot_yaml": DRAFT + "constants: {most: 40}\n",
+        "data__secret__test_group_dot_yaml": "scoring: {score: '{{most}}'}\n",
+    }
+    problem = Problem.load(write(tmp_path, **files))
+    assert [test.best for test in problem.tests] == [40]
+
+
+def test_arguments_of_input_validators(tmp_path: Path) -> None:
+    """They are the same for all, or by name; a test has its own, or those of the group above."""
+    files = {
+        "problem_dot_yaml": DRAFT,
+        "data__test_group_dot_yaml": "input_validator_args: [a, b]\n",
+        "data__secret__1_dot_yaml": "input_validator_args: {small: [c], large: []}\n",
+        "data__secret__2_dot_in": "", "data__secret__2_dot_ans": "",
+    }  # fmt: skip
+    first, second = Problem.load(write(tmp_path / "draft", **files)).tests
+    assert (first.input_args, second.input_args) == ((("small", ("c",)), ("large", ())), (("", ("a", "b")),))
+    flags = "input_validator_flags: {name: small, flags: -n 3}\n"
+    (test,) = Problem.load(write(tmp_path / "legacy", data__testdata_dot_yaml=flags)).tests
+    assert test.input_args == (("small", ("-n", "3")),)
+
+
+def test_ignoring_the_samples_is_for_the_root_alone(tmp_path: Path) -> None:
+    """The flag is not handed down to a group without rules of its own, whose first test would not count."""
+    flags = "grader_flags: ignore_sample\n"
+    problem = Problem.load(write(tmp_path, data__testdata_dot_yaml=flags))
+    (secret,) = problem.root.children
+    assert isinstance(secret, Group)
+    assert (problem.root.rules.ignore_sample, secret.rules.ignore_sample) == (True, False)
 
 
 def test_an_alias_bomb_is_refused(tmp_path: Path) -> None:

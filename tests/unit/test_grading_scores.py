@@ -85,6 +85,15 @@ def test_a_group_that_needs_another_one() -> None:
     assert judged(root, {"a/2"}, everything=True)[1]["b"].score == 0
 
 
+def test_points_that_cannot_be() -> None:
+    """More points than a group has, or fewer than it says an accepted one gets, are a judge error and not a score."""
+    most = rules(best=10, least=2)
+    for points, verdict in ((12, JE), (10, AC), (1, JE), (2, AC)):
+        assert combine(most, [Outcome(AC, points)]).verdict is verdict
+    assert combine(most, [Outcome(WA, 0)]).verdict is WA
+    assert combine(most, [Outcome(AC, 12)]).message == "12 points, and the package says 2 to 10"
+
+
 def problem(**limits: float) -> Problem:
     """Return a problem that has limits."""
     numbers: Any = limits

@@ -1,0 +1,10 @@
+/* Hostile: take all the memory there is, while the validator waits for a question. */
+#include <stdlib.h>
+#include <string.h>
+
+int main(void) {
+    for (;;) {
+        char *more = malloc(1 << 20);
+        memset(more, 'x', 1 << 20);
+    }
+}

@@ -1,0 +1,2 @@
+// A language that this problem does not allow.
+int main() { return 0; }

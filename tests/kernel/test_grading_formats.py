@@ -1,0 +1,209 @@
+"""What packages may ask for beyond a program and its output: several passes, answers, graders, input validators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jailkit._cli import main
+from jailkit.grading import Grader, Submission, Verdict, verify
+from tests.packages import ECHO, one, small, submit
+
+pytestmark = [pytest.mark.requires("python"), pytest.mark.timeout(180)]
+
+DRAFT = "problem_format_version: 2023-07-draft\nname: Echo\n"
+PASSES = DRAFT + "type: multi-pass\nlimits: {time_limit: 20, validation_passes: 3}\n"
+#: Wants what was given, and gives the next number, up to 9; leaves a word in each pass.
+COUNTING = """#!/bin/sh
+read said
+echo "pass $said" >>"$3"judgemessage.txt
+test "$said" = "$(cat "$1")" || exit 43
+test "$said" -ge 9 || echo $((said + 1)) >"$3"nextpass.in
+exit 42
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict"),
+    [
+        (ECHO, Verdict.AC),
+        ("n = input()\nprint(n if n != '9' else 0)\n", Verdict.WA),
+        ("n = input()\nassert n != '9'\nprint(n)\n", Verdict.RTE),
+        ("import os\nn = input()\nassert not os.path.exists('/tmp/n')\nopen('/tmp/n', 'w')\nprint(n)", Verdict.AC),
+    ],
+)
+def test_passes(tmp_path: Path, script: str, verdict: Verdict) -> None:
+    """The validator writes the next input and keeps its files; a submission runs anew, and all passes count."""
+    problem = small(tmp_path, **{"problem.yaml": PASSES, "output_validator/run": COUNTING})
+    grade = one(problem, submit(tmp_path, script))
+    assert grade.verdict is verdict, grade.tests[0].message
+    if verdict is not Verdict.RTE:
+        assert grade.tests[0].message == "pass 7\npass 8\n" + ("pass 9\n" if verdict is Verdict.AC else "pass 0\n")
+    if verdict is Verdict.AC:
+        assert grade.tests[0].got == "< 7\n> 7\n---\n< 8\n> 8\n---\n< 9\n> 9"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (COUNTING.replace("-ge 9", "-ge 10"), "more than 3 passes"),
+        (COUNTING.replace("exit 42", "exit 43"), "did not end with exit code 42"),
+        ("#!/bin/sh\nln -s /etc/passwd $3/nextpass.in\nmkdir $3/nextpass.in\nexit 41\n", "did not end with"),
+        ("#!/bin/sh\nmkdir $3/nextpass.in\nexit 42\n", "nextpass.in"),
+    ],
+)
+def test_a_validator_that_breaks_the_rules_of_passes(tmp_path: Path, script: str, words: str) -> None:
+    """Too many passes, or a next input without an acceptance: errors of the judge."""
+    test = one(
+        small(tmp_path, **{"problem.yaml": PASSES, "output_validator/run": script}), submit(tmp_path, ECHO)
+    ).tests[0]
+    assert test.verdict is Verdict.JE
+    assert words in test.message
+
+
+@pytest.mark.parametrize(("script", "verdict"), [(ECHO, Verdict.AC), ("print(input() + '0')\n", Verdict.WA)])
+def test_passes_of_an_interactive_problem(tmp_path: Path, script: str, verdict: Verdict) -> None:
+    """Validator and submission talk in each pass."""
+    yaml = PASSES.replace("multi-pass", "[interactive, multi-pass]")
+    talking = COUNTING.replace("read said", 'cat "$1"\nread said')
+    grade = one(small(tmp_path, **{"problem.yaml": yaml, "output_validator/run": talking}), submit(tmp_path, script))
+    assert grade.verdict is verdict
+    assert grade.tests[0].got.count("---") == (2 if verdict is Verdict.AC else 0)
+
+
+ANSWERS = DRAFT + "type: submit-answer\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "verdict", "words"),
+    [
+        ({"sample/1.out": "7", "secret/1.ans": "8", "secret/2.out": "2"}, Verdict.AC, ""),
+        ({"sample/1.out": "7", "secret/1.out": "8", "2.out": "2"}, Verdict.AC, ""),
+        ({"sample/1.out": "7", "secret/1.out": "8", "2.out": "3"}, Verdict.WA, "token 1"),
+        ({"sample/1.out": "7", "secret/1.out": "8"}, Verdict.WA, "no answer"),
+        ({"sample/1.out": "7", "1.out": "8", "2.out": "2"}, Verdict.CE, "1.out: belongs to no test"),
+        ({"sample/1.out": "7", "secret/1.out": "8", "secret/1.ans": "8"}, Verdict.CE, "another answer"),
+        ({"main.py": ECHO}, Verdict.CE, "main.py: belongs to no test"),
+    ],
+)
+def test_answers_are_handed_in(tmp_path: Path, files: dict[str, str], verdict: Verdict, words: str) -> None:
+    """A directory with a file for each test; no program is run."""
+    problem = small(tmp_path, **{"problem.yaml": ANSWERS, "data/secret/2.in": "", "data/secret/2.ans": "2"})
+    for name, text in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text(text)
+    grade = one(problem, Submission(tmp_path / "in"))
+    assert grade.verdict is verdict
+    assert words in (grade.compiler or "".join(test.message for test in grade.tests))
+
+
+def test_one_answer(tmp_path: Path) -> None:
+    """To a problem of one test, a file of any name is the answer; the package's own validator looks at it in a jail."""
+    validator = '#!/bin/sh\ntest "$(cat)" = "$(cat "$2")" && exit 42\nexit 43\n'
+    problem = small(tmp_path, **{"problem.yaml": ANSWERS, "output_validator/run": validator})
+    (tmp_path / "problem/data/sample/1.in").unlink()
+    (tmp_path / "problem/data/sample/1.ans").unlink()
+    problem = type(problem).load(problem.path)
+    assert one(problem, submit(tmp_path, "8\n", "mine.txt")).verdict is Verdict.AC
+    assert one(problem, submit(tmp_path, "9\n", "mine.txt")).verdict is Verdict.WA
+
+
+#: Accepts what is right in half of the tests, with as many points as its argument says.
+HALF = """#!/bin/sh
+while read verdict score; do
+    all=$((all + 1))
+    test $verdict != AC || good=$((good + 1))
+done
+test $((2 * good)) -ge $all && echo "AC $1" || echo "WA 0"
+"""
+HALVES = {f"data/secret/{n}.{kind}": f"{n}\n" for n in (1, 2, 3, 4) for kind in ("in", "ans")}
+RULES = "grading: custom\non_reject: continue\ngrader_flags: 5\n"
+
+
+@pytest.mark.parametrize(
+    ("most", "grader", "verdict", "words"),
+    [
+        (2, HALF, Verdict.AC, ""),
+        (1, HALF, Verdict.WA, ""),
+        (4, "#!/bin/sh\necho yes\n", Verdict.JE, "a verdict and a score"),
+        (4, "#!/bin/sh\necho AC 5; exit 1\n", Verdict.JE, "exit code 1"),
+        (4, "#!/bin/sh\necho AC nan\n", Verdict.JE, "a verdict and a score"),
+        (4, "#!/bin/sh\necho AC 11\n", Verdict.JE, "11 points, and the package says 0 to 10"),
+    ],
+)
+def test_a_grader_of_the_package(tmp_path: Path, most: int, grader: str, verdict: Verdict, words: str) -> None:
+    """It gets a line for each test, and says what the group gets; what it cannot say is an error of the judge."""
+    more = {"problem.yaml": "name: Echo\ntype: scoring\nlimits: {memory: 128, time_limit: 20}\n"}
+    more |= {"data/secret/testdata.yaml": RULES + "range: 0 10\n", "graders/half/run": grader}
+    submission = submit(tmp_path, f"n = int(input())\nprint(n if n in range({most} + 1) or n == 7 else 0)\n")
+    grade = one(small(tmp_path, **HALVES, **more), submission, everything=True)
+    secret = next(group for group in grade.groups if group.name == "secret")
+    assert (secret.verdict, secret.score) == (verdict, 5.0 if verdict is Verdict.AC else 0.0)
+    assert words in secret.message
+    assert [test.verdict is Verdict.AC for test in grade.tests[1:]] == [n <= most for n in (1, 2, 3, 4)]
+
+
+#: Accepts what is a number below its argument, and sees nothing but its own files.
+BELOW = '#!/bin/sh\nread n && test "$n" -lt "$1" && test ! -e /judge && exit 42\necho too large\n'
+GOOD = {
+    "problem.yaml": DRAFT + "limits: {time_limit: 20, validation_time: 5}\n",
+    "submissions/accepted/a.py": ECHO,
+    "input_validators/below/run": BELOW,
+    "data/test_group.yaml": "input_validator_args: {below: ['9']}\n",
+    "data/invalid_input/large.in": "9\n",
+    "data/invalid_output/wrong.in": "1\n",
+    "data/invalid_output/wrong.ans": "1\n",
+    "data/invalid_output/wrong.out": "2\n",
+    "data/valid_output/other.in": "1\n",
+    "data/valid_output/other.ans": "1\n",
+    "data/valid_output/other.out": "  1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, []),
+        ({"data/secret/1.yaml": "input_validator_args: ['8']\n"}, ["secret/1: input_validators/below rejects it"]),
+        ({"data/secret/1.yaml": "input_validator_args: {other: ['8']}\n"}, ["secret/1: input_validators/below"]),
+        ({"data/invalid_input/large.in": "3\n"}, ["invalid_input/large: no input validator rejects it"]),
+        ({"data/invalid_output/wrong.out": "1\n"}, ["invalid_output/wrong.out: the output validator says AC"]),
+        ({"data/valid_output/other.out": "3\n"}, ["valid_output/other.out: the output validator says WA"]),
+        ({"input_validators/below/run": "#!/bin/sh\nexit 0\n"}, ["rejects it"] * 4),
+        ({"input_validators/bad.c": "int main("}, ["input_validators/bad.c"]),
+    ],
+)
+def test_the_data_of_a_package(tmp_path: Path, changed: dict[str, str], words: list[str]) -> None:
+    """`verify` runs the input validators on every input, and tries the output validator; what is wrong has a name."""
+    problem = small(tmp_path, **(GOOD | changed))
+    with Grader(everything=True) as grader:
+        found = verify(problem, grader)
+    assert len(found.data) == len(words), found.data
+    assert all(word in line for word, line in zip(words, found.data, strict=True))
+    assert found.ok == (not words)
+
+
+def test_an_input_validator_that_cannot_be_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One in a language that is not here is named, and nobody says that the package is right."""
+    problem = small(tmp_path, **GOOD, **{"input_validators/grammar.ctd": "INT(1,9) NEWLINE EOF\n"})
+    assert main(["verify", str(problem.path)]) == 1
+    assert "? input_validators/grammar.ctd: Checktestdata" in capfd.readouterr().out
+    assert main(["verify", str(problem.path), "--skip-missing"]) == 0
+
+
+def test_an_input_validator_that_never_ends(tmp_path: Path) -> None:
+    """It is stopped by the limits of the package, and what it looked at is not valid."""
+    forever = "#!/bin/sh\nwhile :; do :; done\n"
+    problem = small(
+        tmp_path,
+        **{
+            "problem.yaml": "name: Echo\nlimits: {time_limit: 20, validation_time: 1}\n",
+            "submissions/accepted/a.py": ECHO,
+            "input_format_validators/forever/run": forever,
+        },
+    )
+    with Grader(everything=True) as grader:
+        found = verify(problem, grader)
+    assert len(found.data) == 2
+    assert "cpu time" in found.data[0]
