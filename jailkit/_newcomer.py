@@ -22,13 +22,14 @@ from jailkit import _native
 from jailkit.plan import Entry, PathRule, Program
 from jailkit.syscalls import Namespace, Resolve, openat2, setns, unshare
 
-__all__ = ["FAILED", "Newcomer", "enter"]
+__all__ = ["FAILED", "Newcomer", "enter", "fork_into"]
 
 FAILED = 125
 """Exit code of a process that could not enter; the command line gives the same to a jail that cannot be."""
 
 _RULE = struct.Struct("=Qi")  # struct landlock_path_beneath_attr
 _BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
+_PR_GET_DUMPABLE = 3
 _MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _CAPABILITIES = (0x2008_0522, 0)  # struct __user_cap_header_struct: version 3, this thread
 _STATX_SIZE, _ATTRIBUTES_AT, _MOUNT_ROOT = 256, 8, 0x2000
@@ -46,6 +47,7 @@ class Newcomer:
         joins: Files to write to in order to join the control groups.
         keep: Descriptors that stay open.
         clean_env: Whether the variables of the caller go away.
+        born_inside: Whether the process is in the pid namespace of the jail already, by `fork_into`.
     """
 
     entry: Entry
@@ -54,10 +56,31 @@ class Newcomer:
     joins: Sequence[int]
     keep: frozenset[int]
     clean_env: bool
+    born_inside: bool = False
+
+
+def fork_into(pids: int) -> int:
+    """Fork this process as root, into a pid namespace; return as `os.fork` does.
+
+    The child has all rights of the caller, until it gives them up by `enter`; so nobody may be there who could use it.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    dumpable = _native.system_call("prctl", _PR_GET_DUMPABLE)
+    child = -1
+    try:
+        _prctl("PR_SET_DUMPABLE", 0)  # and so the child, from its birth
+        setns(pids, Namespace.PID)  # of this thread's children, not of itself
+        child = os.fork()
+    finally:
+        if child:
+            setns(own, Namespace.PID)
+            _prctl("PR_SET_DUMPABLE", dumpable)
+            os.close(own)
+    return child
 
 
 def enter(one: Newcomer) -> None:
-    """Confine the calling process; return in a child of it, which is inside.
+    """Confine the calling process; return inside: in a child of it, unless it was born there.
 
     The caller itself waits for that child and ends as it does. Whatever fails ends the process, with code `FAILED` and
     a line on stderr: half a jail is none.
@@ -67,6 +90,8 @@ def enter(one: Newcomer) -> None:
         for words, act in _STEPS:
             doing = words
             act(one)
+        if one.born_inside:
+            return
         doing = "fork into the jail"
         child = os.fork()
     except BaseException as error:  # noqa: BLE001 - also an interrupt must not leave it half confined

@@ -30,6 +30,8 @@ class Listener:
         """The report of the teardown, once there is one: it is logged when all is torn down."""
         self.missing = "setup"
         """The phase that was not reported yet."""
+        self.alone = False
+        """Whether the test has come to its end, with nobody else left in its jail."""
         self._item = item
         self._strict = strict
         self._frames = Frames()
@@ -85,7 +87,7 @@ class Listener:
         elif kind in ("shouldstop", "shouldfail"):
             setattr(self._item.session, kind, str(words))
         elif kind == "done":
-            self._done = True
+            self._done, self.alone = True, words is True
         else:
             raise Forged(f"a message of no known kind: {kind[:40]!r}")
 
