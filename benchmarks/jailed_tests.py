@@ -1,6 +1,6 @@
 """What a jailed test costs over a plain one: the same empty tests, in turn with and without `--jailed`.
 
-`python benchmarks/jailed_tests.py [--tests N] [--rounds N] [--heap MB]`. The median of the differences counts. Beside it:
+`python benchmarks/jailed_tests.py [--tests N] [--rounds N] [--heap MB]`. The median counts. Beside it:
 
 * the floor: the same tests in bare forks of pytest, without a jail, as pytest-forked runs them;
 * flat: whether a test costs the same among ten times as many;

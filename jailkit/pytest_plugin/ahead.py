@@ -1,4 +1,4 @@
-"""Jails made before their tests begin, and taken away after they have ended: in threads, while pytest does its part."""
+"""Jails made before their tests begin, and taken away after they have ended: in threads, while a test runs."""
 
 from __future__ import annotations
 
@@ -20,59 +20,62 @@ _GRACE = 10.0
 
 
 class Ahead:
-    """The jail of the next test, and those of tests that are over."""
+    """The jail of the next test, and those of tests that are over.
+
+    The threads work while a test runs, and rest while pytest forks: a fork copies a lock that a thread holds, and a
+    descriptor that it is about to close.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="jailkit-ahead")
         self._spec: dict[str, Any] = {}
         self._next: Future[Jail] | None = None
-        self._last: Future[None] | None = None
-
-    def prepare(self, spec: dict[str, Any]) -> None:
-        """Begin to make the jail of the next test."""
-        if self._next is not None and self._spec == spec:
-            return  # its test did not need it
-        self._throw_away()
-        self._spec, self._next = spec, self._threads.submit(lambda: Jail(**spec).start())
+        self._over: tuple[Jail, int] | None = None
+        self._leaving: Future[None] | None = None
 
     def take(self, spec: dict[str, Any]) -> Jail:
-        """Return a live jail: the one that was made ahead, if it is what is asked for.
+        """Return a live jail, the one that was made ahead if it is what is asked for; and have the threads rest.
 
         Raises:
             UnsupportedError: As `Jail.start`.
             LaunchError: The same.
         """
-        if self._spec == spec and self._next is not None:
-            made, self._next = self._next, None
+        made, self._next = self._next, None
+        left, self._leaving = self._leaving, None
+        if left is not None:
+            left.result()
+        if made is not None:
             with contextlib.suppress(JailkitError, OSError):  # what was wrong, if it still is, is found out below
                 jail = made.result()
-                if jail.alive:
+                if jail.alive and self._spec == spec:
                     return jail
                 jail.close()
         return Jail(**spec).start()
 
-    def leave(self, jail: Jail, child: int, *, at_once: bool) -> None:
-        """Take away a jail and wait for the child: now, or if nobody else is in there, while pytest goes on."""
-        if at_once:
-            # At a time: the one is not gone before its processes are waited for, the other may wait for its end.
-            closing = self._threads.submit(jail.close)
-            _end(child)
-            closing.result()
+    def work(self, spec: dict[str, Any] | None) -> None:
+        """Take away the jail of the test before, and make one like this for the next, until that is taken."""
+        if self._over is not None:
+            self._leaving, self._over = self._threads.submit(_leave, *self._over), None
+        if spec is not None:
+            self._spec, self._next = spec, self._threads.submit(lambda: Jail(**spec).start())
+
+    def leave(self, jail: Jail, child: int, *, alone: bool) -> None:
+        """Take away a jail and wait for the child: when there is time, if it is `alone` and about to end; or now."""
+        if alone and self._next is not None:
+            self._over = jail, child
             return
-        last, self._last = self._last, self._threads.submit(_leave, jail, child)
-        if last is not None:
-            last.result()  # so that they do not become many, and no error is lost
+        # At a time: the one is not gone before its processes are waited for, the other may wait for its end.
+        closing = self._threads.submit(jail.close)
+        _end(child)
+        closing.result()
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
         """Take away what is left."""
-        self._throw_away()
+        self.work(None)
         self._threads.shutdown()
-
-    def _throw_away(self) -> None:
-        made, self._next = self._next, None
-        if made is not None:
-            self._threads.submit(lambda: made.result().close())
+        if self._next is not None and self._next.exception() is None:
+            self._next.result().close()
 
 
 def ahead_of(config: pytest.Config) -> Ahead:

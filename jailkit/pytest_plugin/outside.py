@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from jailkit import Jail, LaunchError, UnsupportedError
-from jailkit.pytest_plugin.ahead import Ahead, ahead_of
+from jailkit.pytest_plugin.ahead import ahead_of
 from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
 from jailkit.pytest_plugin.wanted import Wanted, wanted
@@ -169,12 +169,12 @@ class _Test:
             jail.close()
             raise
         try:
-            self._prepare_next(ahead)
+            ahead.work(self._next_spec())
             seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
             why = listener.listen(read, child, seconds, jail)
         finally:
             os.close(read)
-            ahead.leave(jail, child, at_once=not listener.alone)
+            ahead.leave(jail, child, alone=listener.alone)
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing
@@ -185,14 +185,15 @@ class _Test:
         listener.raise_what_was_raised()
         return listener.last or self._report("teardown", None, outcome="passed")
 
-    def _prepare_next(self, ahead: Ahead) -> None:
-        """Have the jail of the next test made while this one runs, if nothing changes in between but the test."""
+    def _next_spec(self) -> dict[str, Any] | None:
+        """Say what the jail of the next test will be, if nothing changes in between but the test."""
         follower = self.nextitem
         if follower is None or follower.parent is not self.item.parent or not _wide(follower) <= _wide(self.item):
-            return
+            return None
         with contextlib.suppress(pytest.UsageError):  # which is raised when its turn comes
             if is_jailed(follower) and _applies(follower):
-                ahead.prepare(wanted(follower).spec)
+                return wanted(follower).spec
+        return None
 
     def _fork(self, jail: Jail, alarm: float) -> tuple[int, int]:
         watch = self.asked.strict or bool(self.item.config.getoption("jailed_report"))
