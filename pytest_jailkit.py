@@ -22,8 +22,8 @@ ENVIRONMENT = dict(os.environ)
 """The variables as they were: what conftest files and fixtures change later belongs to the tests."""
 
 _MARK = (
-    "jailed(net=False, writable=(), root=None, limits=None, hostname='jail', env=None, strict=False): run the test and "
-    "its function-scoped fixtures in a jail; see the documentation of jailkit"
+    "jailed(net=False, writable=(), root=None, limits=None, hostname='jail', env=None, time_offset=0, strict=False): "
+    "run the test and its function-scoped fixtures in a jail; see the documentation of jailkit"
 )
 
 

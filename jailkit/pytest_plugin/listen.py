@@ -32,6 +32,8 @@ class Listener:
         """The phase that was not reported yet."""
         self.alone = False
         """Whether the test has come to its end, with nobody else left in its jail."""
+        self.told: set[str] = set()
+        """What it has said that it touched."""
         self._item = item
         self._strict = strict
         self._frames = Frames()
@@ -76,6 +78,7 @@ class Listener:
             self._report(read_report(self._item, words, formed=kind != "report"))
         elif kind == "touched" and isinstance(words, list):
             self._touched = [str(word) for word in words]
+            self.told.update(self._touched)
         elif kind == "warning":
             record_warning(words)
         elif kind == "coverage":

@@ -15,10 +15,11 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
-from jailkit import Jail, LaunchError, UnsupportedError
+from jailkit import Jail, LaunchError, SpecError, UnsupportedError
 from jailkit.pytest_plugin.ahead import ahead_of
 from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
+from jailkit.pytest_plugin.touched import note, unseen
 from jailkit.pytest_plugin.wanted import Wanted, wanted
 from pytest_jailkit import FIXTURES, is_jailed
 
@@ -120,7 +121,7 @@ class _Test:
         alarm, began = signal.setitimer(signal.ITIMER_REAL, 0)[0], time.monotonic()
         try:
             return self._wait_for(ahead_of(self.item.config).take(self.asked.spec), alarm)
-        except (UnsupportedError, LaunchError) as error:
+        except (UnsupportedError, LaunchError, SpecError) as error:
             return self._without(error)
         finally:
             left = alarm - (time.monotonic() - began)
@@ -172,9 +173,12 @@ class _Test:
             ahead.work(self._next_spec())
             seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
             why = listener.listen(read, child, seconds, jail)
+            refused = jail.denials()
         finally:
             os.close(read)
             ahead.leave(jail, child, alone=listener.alone)
+        if listener.last is not None:
+            note(listener.last, unseen(refused, listener.told), strict=self.asked.strict)
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing
@@ -196,7 +200,6 @@ class _Test:
         return None
 
     def _fork(self, jail: Jail, alarm: float) -> tuple[int, int]:
-        watch = self.asked.strict or bool(self.item.config.getoption("jailed_report"))
         read, write = os.pipe()
         line_of(self.item.config)
         for stream in {sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__} - {None}:
@@ -206,9 +209,14 @@ class _Test:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # other threads are ours, or the project's choice
-                child = jail.fork(keep_fds=before.outputs | {write}, env=self.asked.env, cwd=self.asked.cwd)
+                child = jail.fork(
+                    keep_fds=before.outputs | {write},
+                    env=self.asked.env,
+                    cwd=self.asked.cwd,
+                    time_offset=self.asked.time_offset,
+                )
             if child == 0:
-                run_forked(self.item, self.nextitem, jail, before, write, alarm=alarm, watch=watch)
+                run_forked(self.item, self.nextitem, jail, before, write, alarm=alarm, watch=self.asked.watch)
         except BaseException:
             os.close(read)
             raise
