@@ -22,8 +22,8 @@ ENVIRONMENT = dict(os.environ)
 """The variables as they were: what conftest files and fixtures change later belongs to the tests."""
 
 _MARK = (
-    "jailed(net=False, writable=(), root=None, limits=None, hostname='jail', env=None, strict=False): run the test and "
-    "its function-scoped fixtures in a jail; see the documentation of jailkit"
+    "jailed(net=False, writable=(), root=None, limits=None, hostname='jail', env=None, time_offset=0, strict=False): "
+    "run the test and its function-scoped fixtures in a jail; see the documentation of jailkit"
 )
 
 
@@ -61,10 +61,15 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return "jailkit: each test runs in a jail of its own"
 
 
+def is_jailed(item: pytest.Item) -> bool:
+    """Whether a test asks for a jail, or all do."""
+    return item.get_closest_marker("jailed") is not None or _all_jailed(item.config)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Run a test that is to be jailed; leave every other one to pytest."""
-    if item.get_closest_marker("jailed") is None and not _all_jailed(item.config):
+    if not is_jailed(item):
         return None
     from jailkit.pytest_plugin import run_jailed  # noqa: PLC0415 - only now it is needed
 

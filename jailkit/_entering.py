@@ -5,18 +5,26 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
+import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from jailkit._doors import open_namespaces
-from jailkit._errors import ClosedError, UnsupportedError
+from jailkit._errors import ClosedError, SpecError, UnsupportedError
 from jailkit._launch import Blueprint, program_for
-from jailkit._newcomer import Newcomer, enter
-from jailkit.plan import Entry, entry_of
-from jailkit.process import LiveJail
+from jailkit._newcomer import Newcomer, enter, fork_into
+from jailkit.plan import Entry, Notices, Program, entry_of
+from jailkit.process import Denial, Listener, LiveJail, listen_to
 from jailkit.spec import User
 from jailkit.syscalls import Namespace, chroot, setns
 
 __all__ = ["Entering"]
+
+_ENTERING_SECONDS = 60.0
+
+_LATEST = 100 * 366 * 86400
+"""Seconds; the kernel takes 146 years, of which some are over."""
 
 
 class _Entrance:
@@ -28,12 +36,24 @@ class _Entrance:
         self.joins = joins
         self.owner = os.getpid()
 
+    def newcomer(self, program: Program, keep: frozenset[int], *, clean_env: bool, **fork: Any) -> Newcomer:
+        return Newcomer(
+            entry=self.entry,
+            program=program,
+            namespaces=self.namespaces,
+            joins=self.joins,
+            keep=keep,
+            clean_env=clean_env,
+            **fork,
+        )
+
 
 class Entering(abc.ABC):
     """The part of `Jail` that lets the caller in."""
 
     _live: LiveJail | None
     _entrance: _Entrance | None = None
+    _listeners: tuple[Listener, ...] = ()
 
     @property
     @abc.abstractmethod
@@ -76,9 +96,10 @@ class Entering(abc.ABC):
                 yield
             finally:
                 self._entrance = None
-                if mine.owner == os.getpid():
-                    for join in joins:
-                        join.close()
+                for join in joins:
+                    if mine.owner != os.getpid():  # who has entered has closed it: by now it may be another's number
+                        join.fd = -1
+                    join.close()
 
     def attach(
         self,
@@ -131,18 +152,95 @@ class Entering(abc.ABC):
         _refuse_dumps()
         keep = frozenset(keep_fds)
         program = program_for(self._made, ["attach"], env=env, cwd=cwd, user=user)
-        enter(
-            Newcomer(
-                entry=mine.entry,
-                program=program,
-                namespaces=mine.namespaces,
-                joins=mine.joins,
-                keep=keep,
-                clean_env=clean_env,
+        if program.notices:
+            raise UnsupportedError(
+                "jail.attach() with report_denials=True", "nobody would listen to what is refused", "use Jail.fork"
             )
-        )
+        enter(mine.newcomer(program, keep, clean_env=clean_env))
         if not clean_env:
             os.environ.update(env or {})
+
+    def fork(
+        self,
+        *,
+        keep_fds: Iterable[int] = (),
+        env: Mapping[str, str] | None = None,
+        clean_env: bool = True,
+        cwd: str | None = None,
+        user: int | User | None = None,
+        time_offset: float = 0.0,
+    ) -> int:
+        """Fork this process into the live jail: 0 in the child, which is confined; the child's pid here.
+
+        The same as `entrance`, ``os.fork`` and `attach`, with the same arguments and the same promises, in about half
+        the time where root forks into a jail in which nothing has run yet: then the child is born in there, and there
+        is no second fork. Until it is confined it has all rights of root beside PID 1, which has none over it.
+
+        The caller waits for the child (`os.waitpid`), before the jail is closed or in another thread meanwhile: a jail
+        is not gone before its processes are waited for, so that `close` would raise TimeoutError after 10 s. The child
+        should leave by `os._exit`, as after each fork. Other threads of this process are not in the child; a lock that
+        one of them holds stays locked there.
+
+        Args:
+            keep_fds: As in `attach`.
+            env: As in `attach`.
+            clean_env: As in `attach`.
+            cwd: As in `attach`.
+            user: As in `attach`.
+            time_offset: Seconds by which the clocks of the child, and of what it starts, are ahead of the host's, or
+                behind, if negative: CLOCK_MONOTONIC, CLOCK_BOOTTIME and ``/proc/uptime``, by a time namespace. **Not
+                the time of day**: the kernel has one CLOCK_REALTIME for all, see time_namespaces(7).
+
+        Raises:
+            UnsupportedError: As in `entrance` and `attach`; or the kernel has no time namespaces.
+            ClosedError: The jail is not started, or closed.
+            SpecError: An argument is wrong, such as a `time_offset` to before the start of the machine.
+            OSError: The kernel forks no more.
+        """
+        _refuse_dumps()
+        _refuse_clocks(time_offset)
+        program = program_for(self._made, ["attach"], env=env, cwd=cwd, user=user)
+        keep = frozenset(keep_fds)
+        live, notices = self._started(), program.notices
+        born_inside = self._made.plan.tier == "root" and live.untouched
+        with self.entrance(), contextlib.ExitStack() as stack:
+            mine = self._entrance
+            assert mine is not None  # noqa: S101 - as `entrance` has set it
+            born_inside = born_inside and "CLONE_NEWPID" in mine.namespaces
+            ours, theirs = (stack.enter_context(line) for line in socket.socketpair()) if notices else (None, None)
+            if theirs:
+                keep |= {theirs.fileno()}
+            child = fork_into(mine.namespaces["CLONE_NEWPID"]) if born_inside else os.fork()
+            if child == 0:
+                if ours:
+                    ours.detach()  # it will be closed, and the number be another's
+                options: dict[str, Any] = {
+                    "clean_env": clean_env,
+                    "born_inside": born_inside,
+                    "time_offset": time_offset,
+                }
+                enter(mine.newcomer(program, keep, report_to=theirs, **options))
+                if not clean_env:
+                    os.environ.update(env or {})
+            elif ours and theirs and notices:
+                theirs.close()
+                self._hear_of(ours, live, notices)
+        return child
+
+    def _hear_of(self, line: socket.socket, live: LiveJail, notices: Notices) -> None:
+        line.settimeout(_ENTERING_SECONDS)
+        for fd in socket.recv_fds(line, 1, 1)[1]:  # none, if it could not enter
+            listener = listen_to(live, fd, notices)
+            os.close(fd)
+            if listener:
+                self._listeners = (*self._listeners, listener)
+
+    def denials(self) -> tuple[Denial, ...]:
+        """Return what processes that were forked in here, and all that they started, were refused so far.
+
+        Only with ``report_denials=True``, else nothing; of programs, `Result.denials` tells.
+        """
+        return tuple(one for listener in self._listeners for one in listener.denials())
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -197,6 +295,14 @@ def _refuse_threads(feature: str, remedy: str) -> None:
     count = len(os.listdir("/proc/self/task"))
     if count > 1:
         raise UnsupportedError(feature, f"this process has {count} threads, and the kernel moves one at a time", remedy)
+
+
+def _refuse_clocks(offset: float) -> None:
+    if not -time.monotonic() < offset < _LATEST:
+        words = f"a number of seconds, less than {_LATEST}, and not to before the start of the machine"
+        raise SpecError("time_offset", offset, words)
+    if offset and not os.path.exists("/proc/self/timens_offsets"):
+        raise UnsupportedError(f"time_offset={offset}", "the kernel has no time namespaces", "one with CONFIG_TIME_NS")
 
 
 def _refuse_dumps() -> None:

@@ -8,9 +8,11 @@ nobody in the jail can so much as name this process before the fork at the end, 
 from __future__ import annotations
 
 import array
+import math
 import os
 import resource
 import signal
+import socket
 import stat
 import struct
 from collections.abc import Callable, Sequence
@@ -22,13 +24,15 @@ from jailkit import _native
 from jailkit.plan import Entry, PathRule, Program
 from jailkit.syscalls import Namespace, Resolve, openat2, setns, unshare
 
-__all__ = ["FAILED", "Newcomer", "enter"]
+__all__ = ["FAILED", "Newcomer", "enter", "fork_into"]
 
 FAILED = 125
 """Exit code of a process that could not enter; the command line gives the same to a jail that cannot be."""
 
 _RULE = struct.Struct("=Qi")  # struct landlock_path_beneath_attr
 _BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
+_PR_GET_DUMPABLE = 3
+_CLONE_NEWTIME = 0x80
 _MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _CAPABILITIES = (0x2008_0522, 0)  # struct __user_cap_header_struct: version 3, this thread
 _STATX_SIZE, _ATTRIBUTES_AT, _MOUNT_ROOT = 256, 8, 0x2000
@@ -46,6 +50,9 @@ class Newcomer:
         joins: Files to write to in order to join the control groups.
         keep: Descriptors that stay open.
         clean_env: Whether the variables of the caller go away.
+        born_inside: Whether the process is in the pid namespace of the jail already, by `fork_into`.
+        time_offset: Seconds by which its clocks are ahead, but not the time of day.
+        report_to: Where the listener of its filter is sent, if that has one; one of `keep`.
     """
 
     entry: Entry
@@ -54,10 +61,51 @@ class Newcomer:
     joins: Sequence[int]
     keep: frozenset[int]
     clean_env: bool
+    born_inside: bool = False
+    time_offset: float = 0.0
+    report_to: socket.socket | None = None
+    _own: list[int] = attrs.field(factory=list, init=False, repr=False)
+
+    def look_at_itself(self) -> None:
+        """Open its own files for the clocks, while they are its own and there is a /proc where they are."""
+        if self.time_offset:
+            self._own.append(os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            self._own.append(os.open("timens_offsets", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._own[0]))
+
+    def shift_clocks(self) -> None:
+        """Make a time namespace, whose clocks can be set until somebody is in it, and enter it."""
+        if self.time_offset:
+            folder, offsets = self._own
+            unshare(_CLONE_NEWTIME)
+            seconds = math.floor(self.time_offset)
+            rest = int((self.time_offset - seconds) * 1e9)
+            os.write(offsets, b"".join(b"%s %d %d\n" % (clock, seconds, rest) for clock in (b"monotonic", b"boottime")))
+            mine = os.open("ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+            setns(mine, _CLONE_NEWTIME)
+
+
+def fork_into(pids: int) -> int:
+    """Fork this process as root, into a pid namespace; return as `os.fork` does.
+
+    The child has all rights of the caller, until it gives them up by `enter`; so nobody may be there who could use it.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    dumpable = _native.system_call("prctl", _PR_GET_DUMPABLE)
+    child = -1
+    try:
+        _prctl("PR_SET_DUMPABLE", 0)  # and so the child, from its birth
+        setns(pids, Namespace.PID)  # of this thread's children, not of itself
+        child = os.fork()
+    finally:
+        if child:
+            setns(own, Namespace.PID)
+            _prctl("PR_SET_DUMPABLE", dumpable)
+            os.close(own)
+    return child
 
 
 def enter(one: Newcomer) -> None:
-    """Confine the calling process; return in a child of it, which is inside.
+    """Confine the calling process; return inside: in a child of it, unless it was born there.
 
     The caller itself waits for that child and ends as it does. Whatever fails ends the process, with code `FAILED` and
     a line on stderr: half a jail is none.
@@ -67,6 +115,8 @@ def enter(one: Newcomer) -> None:
         for words, act in _STEPS:
             doing = words
             act(one)
+        if one.born_inside:
+            return
         doing = "fork into the jail"
         child = os.fork()
     except BaseException as error:  # noqa: BLE001 - also an interrupt must not leave it half confined
@@ -151,6 +201,7 @@ def _join_namespaces(one: Newcomer) -> None:
         setns(one.namespaces[name], _native.constant(name))
     # The mark by which PID 1 finds what a program has started: not that of the next program, which it would share.
     unshare(Namespace.CGROUP)
+    one.shift_clocks()
 
 
 def _become_root_of_jail(one: Newcomer) -> None:
@@ -248,13 +299,18 @@ def _dress(one: Newcomer) -> None:
 
 
 def _filter(one: Newcomer) -> None:
-    for text in one.entry.filters:
+    for text, flags in one.entry.filters:
         code = array.array("B", text)
         program = struct.pack("=HxxxxxxQ", len(text) // 8, code.buffer_info()[0])  # struct sock_fprog
-        _native.system_call("seccomp", _MODE_FILTER, 0, program)
+        listener = _native.system_call("seccomp", _MODE_FILTER, sum(map(_native.constant, flags)), program)
+        if one.report_to and flags:
+            socket.send_fds(one.report_to, [b" "], [listener])
+            os.close(listener)
+            one.report_to.close()
 
 
 _STEPS: tuple[tuple[str, Callable[[Newcomer], None]], ...] = (
+    ("look at its clocks", Newcomer.look_at_itself),
     ("close itself to the jail", _hide),
     ("join the control groups", _join_groups),
     ("leave session and keys of the host", _forget),

@@ -8,12 +8,32 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from jailkit import Jail
 from tests.patience import patient
 
-__all__ = ["entered", "entering"]
+__all__ = ["entered", "entering", "forking"]
+
+
+def forking(jail: Jail, function: Callable[[], Any], **options: Any) -> tuple[int, int]:
+    """Do as `entering`, by `Jail.fork`."""
+    read, write = os.pipe()
+    child = jail.fork(keep_fds=(2, write), **options)
+    if child == 0:
+        _tell(function, write)
+    os.close(write)
+    select.select([read], [], [], patient(30))
+    return child, read
+
+
+def _tell(function: Callable[[], Any], write: int) -> NoReturn:
+    try:
+        os.write(write, b" ")
+        os.write(write, json.dumps(function()).encode())
+        os._exit(0)
+    finally:
+        os._exit(99)
 
 
 def entering(jail: Jail, function: Callable[[], Any], **options: Any) -> tuple[int, int]:
@@ -27,18 +47,18 @@ def entering(jail: Jail, function: Callable[[], Any], **options: Any) -> tuple[i
         if child == 0:
             with contextlib.suppress(BaseException):
                 jail.attach(keep_fds=(2, write), **options)
-                os.write(write, b" ")
-                os.write(write, json.dumps(function()).encode())
-                os._exit(0)
+                _tell(function, write)
             os._exit(99)
         os.close(write)
         select.select([read], [], [], patient(30))
     return child, read
 
 
-def entered(jail: Jail, function: Callable[[], Any], **options: Any) -> tuple[int, Any]:
+def entered(
+    jail: Jail, function: Callable[[], Any], *, way: Callable[..., tuple[int, int]] = entering, **options: Any
+) -> tuple[int, Any]:
     """Do it, and wait for the end; return the exit code (of a signal, less than 0) and what the function returned."""
-    child, read = entering(jail, function, **options)
+    child, read = way(jail, function, **options)
     pidfd = os.pidfd_open(child)
     said = b""
     while select.select([read], [], [], patient(30))[0] and (part := os.read(read, 65536)):

@@ -44,7 +44,7 @@ class Entry:
         no_new_privs: Whether exec shall raise no privilege.
         ruleset: Landlock's attributes, or None for no rules.
         rules: Its rules.
-        filters: The filters of system calls, in this order: each lets the next one be loaded.
+        filters: The filters of system calls and their flags, in this order: each lets the next one be loaded.
     """
 
     keyring: bool
@@ -54,7 +54,7 @@ class Entry:
     no_new_privs: bool
     ruleset: bytes | None
     rules: tuple[PathRule, ...]
-    filters: tuple[bytes, ...]
+    filters: tuple[tuple[bytes, tuple[str, ...]], ...]
 
 
 def entry_of(plan: Plan) -> Entry:
@@ -73,7 +73,7 @@ def entry_of(plan: Plan) -> Entry:
         no_new_privs=any("PR_SET_NO_NEW_PRIVS" in _names(one) for one in plan.jail_steps if one.op == "prctl"),
         ruleset=rules.text if rules else None,
         rules=_rules(plan.jail_steps),
-        filters=tuple(one.text for one in plan.jail_steps if one.op == "filter"),
+        filters=tuple((one.text, _names(one)) for one in plan.jail_steps if one.op == "filter"),
     )
 
 

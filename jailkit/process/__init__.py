@@ -2,6 +2,7 @@
 
 from jailkit.process.cgroup import GroupError
 from jailkit.process.converse import Conversation, Meeting, Turn, converse
+from jailkit.process.denials import Listener, listen_to
 from jailkit.process.events import EventKind, JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.files import read_file, write_file
@@ -30,6 +31,7 @@ __all__ = [
     "ExitReason",
     "GroupError",
     "JailEvent",
+    "Listener",
     "LiveJail",
     "Meeting",
     "Once",
@@ -51,6 +53,7 @@ __all__ = [
     "half_read",
     "jail_usage",
     "listen",
+    "listen_to",
     "new_name",
     "oom_kills",
     "open_program",

@@ -23,7 +23,7 @@ from jailkit.plan import Notices
 from jailkit.process.live import LiveJail
 from jailkit.process.result import Denial
 
-__all__ = ["Listener", "listen"]
+__all__ = ["Listener", "listen", "listen_to"]
 
 _START_SECONDS = 60.0
 """How long a program may take to its exec, the start of a jail of its own included."""
@@ -62,10 +62,15 @@ def listen(live: LiveJail, run: _native.Run, notices: Notices | None) -> Listene
             continue
         except BlockingIOError:
             raise live.lost("PID 1 did not start a program") from None
+    return listen_to(live, run.file, notices) if run.file >= 0 else None
+
+
+def listen_to(live: LiveJail, fd: int, notices: Notices) -> Listener | None:
+    """Answer a copy of a listener from now on; None if it is none."""
     # A PID 1 in hostile hands may send any descriptor, on which a call might wait for ever.
-    if run.file < 0 or os.readlink(f"/proc/self/fd/{run.file}") != _KIND:
+    if os.readlink(f"/proc/self/fd/{fd}") != _KIND:
         return None
-    listener = Listener(os.dup(run.file), notices)
+    listener = Listener(os.dup(fd), notices)
     live.look_after(listener)
     return listener
 
@@ -110,6 +115,7 @@ class Listener:
     def disown(self) -> None:
         """After a fork, in the child: the thread is not here, and the descriptor is the parent's to answer."""
         self._lock = threading.Lock()
+        _listeners.discard(self)  # a fork of the fork has nothing to close
         os.close(self._fd)
 
     def _serve(self) -> None:

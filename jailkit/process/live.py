@@ -116,6 +116,8 @@ class LiveJail:
         self._lock = threading.RLock()
         self._ready = False
         self._ended = False
+        self.untouched = True
+        """Whether PID 1 was asked for nothing yet, so that nothing but itself has ever run in the jail."""
 
     def start(self, first: _native.First | None = None) -> None:
         """Make the jail's control group and start ``jailkit-init`` in it.
@@ -231,6 +233,7 @@ class LiveJail:
         with self._lock:
             if self._ended:
                 raise ClosedError("this jail is closed")
+            self.untouched = False
             try:
                 run.submit(self._jail.ctl, request, stdio, watched=watched, joins=joins)
             except (BrokenPipeError, ConnectionResetError):

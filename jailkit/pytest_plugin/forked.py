@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -10,16 +12,16 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
+import attrs
 import pytest
 from _pytest.runner import call_and_report
 
 from jailkit import Jail
 from jailkit.pytest_plugin import cover
 from jailkit.pytest_plugin.touched import Watch
-from jailkit.pytest_plugin.wanted import Wanted
 from jailkit.pytest_plugin.wire import frame
 
-__all__ = ["line_of", "run_forked"]
+__all__ = ["Open", "line_of", "open_now", "run_forked"]
 
 
 class Line:
@@ -64,12 +66,12 @@ def line_of(config: pytest.Config) -> Line:
 
 
 def run_forked(
-    item: pytest.Item, nextitem: pytest.Item | None, jail: Jail, asked: Wanted, fd: int, *, alarm: float, watch: bool
+    item: pytest.Item, nextitem: pytest.Item | None, jail: Jail, before: Open, fd: int, *, alarm: float, watch: bool
 ) -> NoReturn:
-    """Run a test in the jail; end the process."""
+    """Run a test, in the jail where this process is; end the process."""
     code = 70
     try:
-        _attach(jail, asked, fd)
+        _settle(before)
         if alarm > 0:  # as pytest-timeout has set it; a fork inherits none
             signal.setitimer(signal.ITIMER_REAL, alarm)
         line = line_of(item.config)
@@ -78,41 +80,76 @@ def run_forked(
         _run(item, nextitem, line, Watch(jail.spec.mounts, os.environ["HOME"]) if watch else None)
         if measured is not None:
             line.tell("coverage", cover.found(measured))
-        line.tell("done", None)
+        _flush()
+        line.tell("done", _is_alone())
         code = 0
     except BaseException:  # noqa: BLE001 - the fork must not come to an end anywhere but here
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue
+        _flush()
         os._exit(code)
 
 
-def _attach(jail: Jail, asked: Wanted, fd: int) -> None:
-    """Enter. Of what is open stay the outputs, where they were caught, and copies of them; of the rest, the numbers."""
-    before = {int(name) for name in os.listdir("/proc/self/fd")}
-    keep = {number for number in before if _is_output(number)} | {1, 2, fd}
-    jail.attach(keep_fds=keep, env=asked.env, cwd=asked.cwd)
-    # Objects of the parent's still name these descriptors: what the test opens must not get one of their numbers.
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def _is_alone() -> bool:
+    """Whether nobody but PID 1 is here; False where nobody can tell."""
+    try:
+        return {int(name) for name in os.listdir("/proc") if name.isdigit()} == {1, os.getpid()}
+    except OSError:
+        return False
+
+
+@attrs.frozen
+class Open:
+    """The descriptors of pytest, before the fork.
+
+    Attributes:
+        all: All of them.
+        outputs: Where output goes: the outputs, where they were caught, and copies of them.
+    """
+
+    all: frozenset[int]
+    outputs: frozenset[int]
+
+
+def open_now() -> Open:
+    """Look at them. Files without a name are what pytest catches output in."""
+    targets: dict[int, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the directory itself, and those of other threads
+            targets[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    outputs = {targets.get(1), targets.get(2)}
+    kept = {number for number, target in targets.items() if target in outputs or _NAMELESS.fullmatch(target)}
+    return Open(frozenset(targets), frozenset(kept | {1, 2}))
+
+
+_NAMELESS = re.compile(r"/.* \(deleted\)", re.DOTALL)
+
+
+def _settle(before: Open) -> None:
+    """Objects of the parent's still name descriptors that are closed: what the test opens must not get their number."""
     null = os.open("/dev/null", os.O_RDWR)
-    for number in before - keep - {0, null}:
-        os.dup2(null, number, inheritable=False)
+    for number in before.all - before.outputs - {0, null}:
+        if not _is_open(number):
+            os.dup2(null, number, inheritable=False)
     if tempfile.tempdir is not None:  # found before, and to be found before the test, which may watch what is opened
         tempfile.tempdir = None
         tempfile.gettempdir()
 
 
-def _is_output(number: int) -> bool:
-    """Whether a descriptor is stdout or stderr, or a file without a name, by which pytest captures them."""
+def _is_open(number: int) -> bool:
     try:
-        target = os.readlink(f"/proc/self/fd/{number}")
-        outputs = [os.readlink(f"/proc/self/fd/{output}") for output in (1, 2)]
+        os.fstat(number)
     except OSError:
         return False
-    return target in outputs or (target.startswith("/") and target.endswith(" (deleted)"))
+    return True
 
 
 def _run(item: pytest.Item, nextitem: pytest.Item | None, line: Line, watch: Watch | None) -> None:

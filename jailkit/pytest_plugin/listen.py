@@ -30,6 +30,10 @@ class Listener:
         """The report of the teardown, once there is one: it is logged when all is torn down."""
         self.missing = "setup"
         """The phase that was not reported yet."""
+        self.alone = False
+        """Whether the test has come to its end, with nobody else left in its jail."""
+        self.told: set[str] = set()
+        """What it has said that it touched."""
         self._item = item
         self._strict = strict
         self._frames = Frames()
@@ -74,6 +78,7 @@ class Listener:
             self._report(read_report(self._item, words, formed=kind != "report"))
         elif kind == "touched" and isinstance(words, list):
             self._touched = [str(word) for word in words]
+            self.told.update(self._touched)
         elif kind == "warning":
             record_warning(words)
         elif kind == "coverage":
@@ -85,7 +90,7 @@ class Listener:
         elif kind in ("shouldstop", "shouldfail"):
             setattr(self._item.session, kind, str(words))
         elif kind == "done":
-            self._done = True
+            self._done, self.alone = True, words is True
         else:
             raise Forged(f"a message of no known kind: {kind[:40]!r}")
 

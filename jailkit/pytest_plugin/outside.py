@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
-import select
 import signal
 import sys
 import time
@@ -15,11 +15,13 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
-from jailkit import Jail, LaunchError, UnsupportedError
-from jailkit.pytest_plugin.forked import line_of, run_forked
+from jailkit import Jail, LaunchError, SpecError, UnsupportedError
+from jailkit.pytest_plugin.ahead import ahead_of
+from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
+from jailkit.pytest_plugin.touched import note, unseen
 from jailkit.pytest_plugin.wanted import Wanted, wanted
-from pytest_jailkit import FIXTURES
+from pytest_jailkit import FIXTURES, is_jailed
 
 __all__ = ["run_jailed"]
 
@@ -118,9 +120,8 @@ class _Test:
         # An alarm is pytest-timeout's, and its handler raises: in the child it shall, in the middle of the test.
         alarm, began = signal.setitimer(signal.ITIMER_REAL, 0)[0], time.monotonic()
         try:
-            with Jail(**self.asked.spec) as jail:
-                return self._wait_for(jail, alarm)
-        except (UnsupportedError, LaunchError) as error:
+            return self._wait_for(ahead_of(self.item.config).take(self.asked.spec), alarm)
+        except (UnsupportedError, LaunchError, SpecError) as error:
             return self._without(error)
         finally:
             left = alarm - (time.monotonic() - began)
@@ -162,14 +163,22 @@ class _Test:
     def _wait_for(self, jail: Jail, alarm: float) -> pytest.TestReport:
         listener = Listener(self.item, strict=self.asked.strict)
         began = time.time()
-        child, read = self._fork(jail, alarm)
-        seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
+        ahead = ahead_of(self.item.config)
         try:
+            child, read = self._fork(jail, alarm)
+        except BaseException:
+            jail.close()
+            raise
+        try:
+            ahead.work(self._next_spec())
+            seconds = min(self.asked.seconds, alarm + _GRACE if alarm else self.asked.seconds)
             why = listener.listen(read, child, seconds, jail)
+            refused = jail.denials()
         finally:
             os.close(read)
-            jail.close()
-            _end(child)
+            ahead.leave(jail, child, alone=listener.alone)
+        if listener.last is not None:
+            note(listener.last, unseen(refused, listener.told), strict=self.asked.strict)
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing
@@ -180,20 +189,40 @@ class _Test:
         listener.raise_what_was_raised()
         return listener.last or self._report("teardown", None, outcome="passed")
 
+    def _next_spec(self) -> dict[str, Any] | None:
+        """Say what the jail of the next test will be, if nothing changes in between but the test."""
+        follower = self.nextitem
+        if follower is None or follower.parent is not self.item.parent or not _wide(follower) <= _wide(self.item):
+            return None
+        with contextlib.suppress(pytest.UsageError):  # which is raised when its turn comes
+            if is_jailed(follower) and _applies(follower):
+                return wanted(follower).spec
+        return None
+
     def _fork(self, jail: Jail, alarm: float) -> tuple[int, int]:
-        watch = self.asked.strict or bool(self.item.config.getoption("jailed_report"))
         read, write = os.pipe()
         line_of(self.item.config)
         for stream in {sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__} - {None}:
             stream.flush()  # type: ignore[union-attr] # or the child writes what waits there once more
+        before = open_now()
         gc.freeze()  # or the first collection in the child touches, and so copies, all memory
-        with jail.entrance(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # other threads are the project's own choice
-            child = os.fork()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # other threads are ours, or the project's choice
+                child = jail.fork(
+                    keep_fds=before.outputs | {write},
+                    env=self.asked.env,
+                    cwd=self.asked.cwd,
+                    time_offset=self.asked.time_offset,
+                )
             if child == 0:
-                run_forked(self.item, self.nextitem, jail, self.asked, write, alarm=alarm, watch=watch)
-        gc.unfreeze()
-        os.close(write)
+                run_forked(self.item, self.nextitem, jail, before, write, alarm=alarm, watch=self.asked.watch)
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            gc.unfreeze()
+            os.close(write)
         return child, read
 
     def _tear_down(self, inner: pytest.TestReport | None) -> None:
@@ -213,25 +242,24 @@ _LEFT_TO_PYTEST: Any = object()
 
 def _set_up_outside(item: pytest.Item) -> None:
     """Set up the collectors, and every fixture of the test that outlives it."""
-    state, info = item.session._setupstate, getattr(item, "_fixtureinfo", None)
+    state = item.session._setupstate
     assert item.parent is not None  # noqa: S101 - an item has a collector
     state.setup(item.parent)  # type: ignore[arg-type]
     state.stack[item] = ([], None)  # or pytest takes this for a request that comes too late
     try:
-        for name in getattr(item, "fixturenames", ()):
-            definitions = info.name2fixturedefs.get(name) if info else None
-            if definitions and definitions[-1].scope != "function" and name not in item.funcargs:  # type: ignore[attr-defined]
+        for name in _wide_fixtures(item):
+            if name not in item.funcargs:  # type: ignore[attr-defined]
                 item.funcargs[name] = item._request.getfixturevalue(name)  # type: ignore[attr-defined]
     finally:
         del state.stack[item]
 
 
-def _end(child: int) -> None:
-    """Wait for the process outside, which ends with what it has waited for."""
-    pidfd = os.pidfd_open(child)
-    try:
-        if not select.select([pidfd], [], [], _GRACE)[0]:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    finally:
-        os.close(pidfd)
-    os.waitpid(child, 0)
+def _wide(item: pytest.Item) -> set[tuple[str, int | None]]:
+    """Name the fixtures that outlive the test, with the number of their parameter."""
+    found, indices = _wide_fixtures(item), getattr(getattr(item, "callspec", None), "indices", {})
+    return {(name, indices.get(name)) for name in found}
+
+
+def _wide_fixtures(item: pytest.Item) -> list[str]:
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return [name for name in getattr(item, "fixturenames", ()) if name in known and known[name][-1].scope != "function"]

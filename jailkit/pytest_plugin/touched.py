@@ -1,13 +1,15 @@
-"""What a test touches that a hermetic test would not: seen from inside the interpreter, by its audit events.
+"""What a test touches that a hermetic test would not.
 
-It sees what the test itself does, not what programs do that it starts, and is no wall: the jail is. It is there to make
-a suite hermetic step by step.
+Files are seen from inside the interpreter, by its audit events: what the test itself does, not the programs that it
+starts. Connections and refused system calls, of programs and of C code too, are told by the jail's filter. Neither is a
+wall: the jail is. They are there to make a suite hermetic step by step.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -15,7 +17,9 @@ from typing import Any
 
 import pytest
 
-__all__ = ["PROPERTY", "Watch", "note", "summary"]
+from jailkit import Denial
+
+__all__ = ["PROPERTY", "Watch", "note", "summary", "unseen"]
 
 PROPERTY = "jailkit_touched"
 _MOST = 100
@@ -34,6 +38,7 @@ class Watch:
         self._read = [*self._write, *_SYSTEM, *(one.target for one in mounts)]
         self._seen: dict[str, None] = {}
         self._told = 0
+        self._before = frozenset(_processes())  # what an ordinary user has entered by may be ending
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -74,16 +79,20 @@ class Watch:
         return found
 
     def left_behind(self) -> list[str]:
-        """Name the processes of the jail that are neither PID 1 nor this one."""
+        """Name the processes of the jail that were not there before the test."""
         names = []
-        for pid in os.listdir("/proc"):
-            if pid.isdigit() and int(pid) not in (1, os.getpid()):
+        for pid in _processes():
+            if pid not in self._before:
                 try:
                     with open(f"/proc/{pid}/comm") as file:
                         names.append(f"leaves process {file.read().strip()} behind")
                 except OSError:
                     continue
         return names
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def _is_local(host: Any) -> bool:
@@ -97,6 +106,20 @@ def _is_address(host: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+_CONNECT = re.compile(r"connect to \[?([^]]*)\]?:(\d+)")
+
+
+def unseen(refused: Iterable[Denial], told: Iterable[str]) -> list[str]:
+    """Say what the jail has refused, to the test or to what it has started, that nobody has told of yet."""
+    found = []
+    for one in refused:
+        match = _CONNECT.fullmatch(one.what)
+        words = f"connects to {match[1]} port {match[2]}" if match else f"is refused {one.what}"
+        if words not in told:
+            found.append(words)
+    return found
 
 
 def note(report: pytest.TestReport, things: list[str], *, strict: bool) -> None:

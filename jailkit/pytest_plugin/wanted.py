@@ -18,7 +18,7 @@ __all__ = ["Wanted", "wanted"]
 _OF_PYTEST = ("CI", "BUILD_NUMBER")
 """By these pytest decides how long an explanation of a failed assertion is, where the test runs."""
 
-_ARGUMENTS = frozenset("net writable root limits hostname env strict".split())
+_ARGUMENTS = frozenset("net writable root limits hostname env strict time_offset".split())
 _PRIVATE = ("/tmp", "/dev", "/proc", "/sys", "/run")  # noqa: S108 - those of the host stay outside
 _HOST_VIEW = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,6 +34,8 @@ class Wanted:
         cwd: Where it runs.
         seconds: How long it may take.
         strict: Whether it fails for what it touches.
+        watch: Whether what it touches is listed.
+        time_offset: Seconds by which its clocks are ahead, but not the time of day.
     """
 
     spec: dict[str, Any]
@@ -41,6 +43,8 @@ class Wanted:
     cwd: str
     seconds: float
     strict: bool
+    watch: bool
+    time_offset: float
 
 
 def wanted(item: pytest.Item) -> Wanted:
@@ -61,16 +65,20 @@ def wanted(item: pytest.Item) -> Wanted:
     writable = [*item.config.getini("jailed_writable"), *asked.get("writable", ())]
     binds = visible(item, [_absolute(item.config, path) for path in writable])
     cwd = os.getcwd()
+    watch = bool(asked.get("strict") or item.config.getoption("jailed_report"))
     return Wanted(
         spec={
             **{name: asked[name] for name in ("net", "root", "hostname") if name in asked},
             "limits": limits,
             "mounts": binds,
+            "report_denials": watch,
         },
         env=_environment(item.config, asked.get("env") or {}),
         cwd=cwd if any(_below(cwd, one.target) for one in binds) else "/",
         seconds=float(limits.wall_seconds or 0),
         strict=bool(asked.get("strict")),
+        watch=watch,
+        time_offset=asked.get("time_offset", 0.0),
     )
 
 

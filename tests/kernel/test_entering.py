@@ -20,7 +20,7 @@ import pytest
 
 import jailkit
 from jailkit import Bind, Jail, Level, Limits, MiB
-from tests.entered import entered, entering
+from tests.entered import entered, entering, forking
 from tests.inside import inside, program
 from tests.patience import patient
 
@@ -46,10 +46,13 @@ FACTS = "import os\nfrom typing import Any\n" + inspect.getsource(facts) + "\nsa
 def test_who_attaches_is_what_a_program_is(level: Level) -> None:
     """Ids, capabilities, filter, namespaces, mounts, limits, directory and variables are those of a program."""
     with Jail(level=level, mounts=[Bind("/var/tmp", writable=True)], limits=Limits(open_files=99)) as jail:
+        forks = entered(jail, facts, way=forking)  # of root, in a jail where nothing has run: born inside
         told = inside(jail, FACTS)
         code, attached = entered(jail, facts)
+        again = entered(jail, facts, way=forking)
     assert code == 0
     assert attached == told
+    assert forks == again == (0, told)
     assert attached["root"] != sorted(os.listdir("/"))
 
 
@@ -90,8 +93,10 @@ def test_who_attached_reaches_nothing(canary: str, monkeypatch: pytest.MonkeyPat
         open(canary).close()  # each of these can be done outside
         socket.create_connection(server.getsockname(), patient(5)).close()
         with Jail(mounts=[Bind(os.path.dirname(sys.executable), "/var/tmp")], limits=Limits(open_files=99)) as jail:
+            forked = entered(jail, attack, way=forking)
             code, found = entered(jail, attack)
     assert code == 0
+    assert forked == (0, found)
     assert "POSSIBLE" not in found.values(), found
     assert len(found) == 9
 

@@ -278,12 +278,12 @@ def test_where_no_jail_can_be_made(project: Project) -> None:
     project.write(
         "conftest.py",
         """
-        import jailkit.pytest_plugin.outside as outside
+        import jailkit.pytest_plugin.ahead as ahead
         from jailkit import UnsupportedError
         class Jail:
             def __init__(self, **spec):
                 raise UnsupportedError("jails", "a kernel", "get one")
-        outside.Jail = Jail
+        ahead.Jail = Jail
         """,
     )
     assert project.outcomes() == {"error": 1}
