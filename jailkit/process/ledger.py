@@ -44,7 +44,7 @@ class Ledger:
         if "JK_RUN_ALONE" in program.flags:
             return (Meter(self.group, whole=True) if self.group else None), []
         with self._lock:
-            crowded = any(meter.group is self.group for meter in self._running)
+            crowded = bool(self._running) and any(meter.group is self.group for meter in self._running)
             plan = program.group or (program.group_in_company if crowded else None)
             if plan is not None:
                 meter, joins = self._own_group(plan)
