@@ -40,15 +40,29 @@ _RLIMITS = tuple(
 
 def probe(spec: JailSpec) -> Host:
     """Return the facts of this host that matter for a spec."""
+    now = os.geteuid(), os.getegid(), _hard_limits(), find_cgroups(spec.cgroup)
+    lasting = spec.root is None and not spec.mounts and not spec.network  # no path, no route that may have changed
+    return (_known if lasting else _found_out)(spec, *now)
+
+
+def _found_out(
+    spec: JailSpec,
+    uid: int,
+    gid: int,
+    hard_limits: tuple[tuple[str, int], ...],
+    cgroups: tuple[Cgroups | None, str],
+) -> Host:
     bare = spec.tier == "landlock"
-    area = _id_area(os.geteuid(), os.getegid())
+    area = _id_area(uid, gid)
     paths = [mount.source for mount in spec.mounts if isinstance(mount, Bind)] + ([spec.root] if spec.root else [])
     idmapped = frozenset(path for path in paths if area and not bare and _has_idmapped_mounts(path, area))
-    cgroups = find_cgroups(spec.cgroup)
-    lent = _lent_id(os.geteuid(), os.getegid()) if bare else None
+    lent = _lent_id(uid, gid) if bare else None
     seccomp = _seccomp(spec, lent is not None)
     uplink = find_uplink(spec.network, privileged=area is not None) if spec.network and not bare else None
-    return _facts(os.geteuid(), os.getegid(), area, idmapped, _hard_limits(), cgroups, seccomp, lent, uplink)
+    return _facts(uid, gid, area, idmapped, hard_limits, cgroups, seccomp, lent, uplink)
+
+
+_known = functools.lru_cache(maxsize=64)(_found_out)
 
 
 @functools.lru_cache(maxsize=32)

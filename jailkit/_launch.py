@@ -207,7 +207,9 @@ def once_for(
     if data is not None:
         streams = (PIPE, *streams[1:])
     program = program_for(made, argv, user=user, **words)
-    program, terminal = with_terminal(made, program, pty, user, streams)
+    terminal = None
+    if pty is not False:
+        program, terminal = with_terminal(made, program, pty, user, streams)
     return Once(live, program, streams, data=data, text=text, isolation=made.plan.isolation, terminal=terminal)
 
 

@@ -230,9 +230,10 @@ class Run:
 
     def __init__(self, buffer_size: int = 65536) -> None:
         # In this order: zeros are descriptors too, and an exception may come at any point.
-        raw = ffi.new("struct jk_run *")
-        ffi.memmove(raw, _CLOSED_RUN, ffi.sizeof("struct jk_run"))
-        self._raw = ffi.gc(raw, lib.jk_close)
+        self._raw = ffi.gc(ffi.new(_RUN, _CLOSED_RUN[0]), lib.jk_close)
+        self._report: Report | None = None
+        self._streams = tuple(self._raw.stream)  # views of it: each look through the array would make a new one
+        self._room = 0
         self._size = buffer_size
         # One thread may send an order while another closes: then the number may be somebody else's. Re-entrant, because
         # a signal handler of the host program may send an order in the middle of another.
@@ -244,7 +245,7 @@ class Run:
     ) -> None:
         """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
         joins_raw = _joins(joins)
-        _checked(lib.jk_submit(self._raw, ctl, ffi.from_buffer(request), len(request), stdio, watched, joins_raw))
+        _checked(lib.jk_submit(self._raw, ctl, request, len(request), stdio, watched, joins_raw))
 
     @property
     def raw(self) -> Any:
@@ -279,38 +280,40 @@ class Run:
 
     def stream(self, number: int) -> int:
         """Our end of the pipe of stream 0, 1 or 2; -1 for none."""
-        return int(self._raw.stream[number].fd)
+        return int(self._streams[number].fd)
 
     def open_streams(self) -> tuple[int, int, int]:
         """Our ends of the pipes that `talk` still has something to do with; -1 for the others."""
-        first, second, third = self._raw.stream
+        first, second, third = self._streams
         feeding = first.fd if first.buffer != ffi.NULL and not first.ended else _NO_FD
         return int(feeding), _NO_FD if second.ended else int(second.fd), _NO_FD if third.ended else int(third.fd)
 
     def lend(self, number: int, fd: int) -> None:
         """Set our end of a stream, or, with -1, forget it without closing it."""
-        self._raw.stream[number].fd = fd
+        self._streams[number].fd = fd
 
     def feed(self, data: bytes) -> None:
         """Write this to stdin while talking, then close it."""
-        stream = self._raw.stream[0]
+        stream = self._streams[0]
+        if stream.fd < 0:
+            return
         self._kept[0] = stream.buffer = ffi.from_buffer(data)
         stream.size, stream.used, stream.ended = len(data), 0, not data
-        if stream.fd >= 0:
-            os.set_blocking(stream.fd, False)
+        os.set_blocking(stream.fd, False)
 
     def listen(self) -> None:
         """Collect stdout and stderr while talking, where they are pipes."""
         for number in (1, 2):
-            stream = self._raw.stream[number]
+            stream = self._streams[number]
             if stream.fd >= 0 and self._kept[number] is None:
-                self._kept[number] = stream.buffer = _uninitialised("char[]", self._size)
-                stream.size = self._size
+                self._kept[number] = stream.buffer = _uninitialised(_BUFFER, self._size)
+                stream.size = self._room = self._size
 
     def allow(self, size: int | None) -> None:
         """Come back when both outputs together may be over this many bytes; with None, when a buffer is full."""
-        for number in (1, 2):
-            self._raw.stream[number].size = self._size if size is None else min(self._size, size // 2 + 1)
+        room = self._size if size is None else min(self._size, size // 2 + 1)
+        if room != self._room:
+            self._room = self._streams[1].size = self._streams[2].size = room
 
     def talk(self, timeout: float | None) -> int:
         """Move bytes until something is to be decided; return `Event` bits. `timeout` in seconds; None for ever."""
@@ -318,7 +321,7 @@ class Run:
 
     def take(self, number: int) -> bytes:
         """Take what has been collected of an output, and make room for more."""
-        stream = self._raw.stream[number]
+        stream = self._streams[number]
         if not stream.used:
             return b""
         data = bytes(ffi.buffer(stream.buffer, stream.used))
@@ -333,7 +336,9 @@ class Run:
     @property
     def report(self) -> Report | None:
         """How the program ended or why it never started; None while it runs."""
-        return _report(self._raw.report) if self._raw.got_report else None
+        if self._report is None and self._raw.got_report:  # the first one counts, in C too
+            self._report = _report(self._raw.report)
+        return self._report
 
     @property
     def closed(self) -> bool:
@@ -367,6 +372,7 @@ class Run:
 # Buffers are read only as far as C has written them; clearing 64 KiB would cost more than the call.
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
 _NO_JOINS = ffi.new("struct jk_joins *")
-_CLOSED_RUN = ffi.new("struct jk_run *", [_NO_FD] * 4)
+_RUN, _BUFFER = ffi.typeof("struct jk_run *"), ffi.typeof("char[]")
+_CLOSED_RUN = ffi.new(_RUN, [_NO_FD] * 4)
 for _stream in _CLOSED_RUN.stream:
     _stream.fd = _NO_FD

@@ -32,8 +32,12 @@ class Ledger:
         if self.plan is None:
             return []
         self.group = make_group(self.plan, several=not alone)
-        self.group.cpu(), self.group.oom_kills()  # what will be looked at for each program stays open from here on
         return self.group.joins()
+
+    def look(self) -> None:
+        """Open what will be looked at for each program: it stays open. Best while the jail is being built."""
+        if self.group is not None:
+            self.group.cpu(), self.group.oom_kills()
 
     def begin(self, program: Program) -> tuple[Meter | None, list[Join]]:
         """Open the accounts of a program; return its meter, and what it joins a group of its own by.
@@ -44,7 +48,7 @@ class Ledger:
         if "JK_RUN_ALONE" in program.flags:
             return (Meter(self.group, whole=True) if self.group else None), []
         with self._lock:
-            crowded = any(meter.group is self.group for meter in self._running)
+            crowded = bool(self._running) and any(meter.group is self.group for meter in self._running)
             plan = program.group or (program.group_in_company if crowded else None)
             if plan is not None:
                 meter, joins = self._own_group(plan)

@@ -15,7 +15,7 @@ from jailkit.process.result import ExitReason, Result
 from jailkit.process.streams import Stream, descriptors
 from jailkit.process.talk import KILL_SECONDS, Captured, Talk
 from jailkit.process.terminal import end_of_input, submit_on_terminal
-from jailkit.process.verdict import Account, judge, take_account
+from jailkit.process.verdict import NO_ACCOUNT, judge, take_account
 from jailkit.spec import Terminal
 
 __all__ = ["Once", "run_program"]
@@ -56,7 +56,7 @@ class Once:
         self._streams, self._data, self._text, self._terminal = streams, data or b"", text, terminal
         self._began = time.monotonic()
         self._alone = "JK_RUN_ALONE" in program.flags
-        self._account = Account()
+        self._account = NO_ACCOUNT
         self._listener: Listener | None = None
         self.run = _native.Run()
         self.talk = Talk(

@@ -16,7 +16,7 @@ from jailkit.process.cgroup import Counters, Meter
 from jailkit.process.result import Denial, ExitReason, Result, Usage
 from jailkit.process.talk import Captured
 
-__all__ = ["PRECEDENCE", "Account", "judge", "take_account"]
+__all__ = ["NO_ACCOUNT", "PRECEDENCE", "Account", "judge", "take_account"]
 
 # RLIMIT_CPU is counted in ticks, which may run well ahead of what wait4(2) reports in the end, above all on a busy
 # machine. A program that used so much and then sent itself the signal only slanders itself.
@@ -60,13 +60,13 @@ class Account:
     memory_file: str = ""
 
 
-_NO_ACCOUNT = Account()
+NO_ACCOUNT = Account()
 
 
 def take_account(meter: Meter | None, report: Report | None, *, alone: bool) -> Account:
     """Read the meter of a program that has ended; what PID 1 of a jail of its own has used is not the program's."""
     if meter is None:
-        return _NO_ACCOUNT
+        return NO_ACCOUNT
     cpu = meter.cpu()
     if cpu is not None and alone and report is not None:
         # Building the jail is work of the kernel's.
@@ -89,19 +89,19 @@ def judge(
     host_verdict: ExitReason | None,
     wall: float,
     isolation: tuple[Protection, ...],
-    account: Account = _NO_ACCOUNT,
+    account: Account = NO_ACCOUNT,
     denials: tuple[Denial, ...] = (),
 ) -> Result[Any]:
     """Decide how a program ended. Without a report, PID 1 was killed, and the program with it."""
     returncode = os.waitstatus_to_exitcode(report.status) if report else -signal.SIGKILL
     stdout, stderr = captured.outputs(text=text)
-    true = set(_reasons(report, returncode, program, account, ours=host_verdict is not None))
+    true = [*_reasons(report, returncode, program, account, ours=host_verdict is not None)]
     if host_verdict is not None:
-        true.add(host_verdict)
+        true.append(host_verdict)
     return Result(
         argv=program.argv,
         returncode=returncode,
-        reason=next(reason for reason in PRECEDENCE if reason in true),
+        reason=true[0] if len(true) == 1 else min(true, key=PRECEDENCE.index),
         stdout=stdout,
         stderr=stderr,
         truncated=captured.full,

@@ -168,6 +168,31 @@ def test_a_detached_program_leaves_its_children_to_the_jail(jail: Jail) -> None:
     jail.close()
 
 
+LIVING = """for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done | grep -o 'sleep 3600\\.[0-9]*' | sort"""
+
+
+def living(jail: Jail) -> list[str]:
+    """The sleepers of a jail, as a program of it sees them."""
+    return [line.decode() for line in jail.run(["sh", "-c", LIVING]).stdout.splitlines()]
+
+
+def test_a_program_ends_with_its_own_whoever_came_before_it(jail: Jail) -> None:
+    """Nobody else's children: neither what an earlier one has left with detach, nor a program that runs beside it."""
+    for _ in range(3):  # each leaves its mark to the next, since nobody else has it
+        assert jail.run(["true"]).ok
+    assert jail.run(["sh", "-c", "sleep 3600.1 & :"], detach=True).ok
+    assert jail.run(["sh", "-c", "(setsid sleep 3600.2 &) ; :"]).ok
+    assert living(jail) == ["sleep 3600.1"]
+    with jail.popen(["sleep", "3600.3"]) as beside:
+        assert jail.run(["sh", "-c", "(setsid sleep 3600.4 &) ; :"]).ok
+        slow = jail.run(["sh", "-c", "(setsid sleep 3600.5 &) ; sleep 3600.6"], timeout=0.2)
+        assert slow.reason is ExitReason.WALL_TIME
+        assert living(jail) == ["sleep 3600.1", "sleep 3600.3"]
+        beside.kill()
+    assert jail.run(["sh", "-c", "(setsid sleep 3600.7 &) ; :"]).ok
+    assert living(jail) == ["sleep 3600.1"]
+
+
 @pytest.mark.parametrize("level", list(Level))
 def test_leftovers_in_namespaces_of_their_own_end_too(level: Level) -> None:
     """A user namespace inside would hide them from PID 1: there is none to be had, at any level above CHROOT."""

@@ -96,6 +96,13 @@ long prepare_mark(int proc) {
     return error < 0 ? error : 0;
 }
 
+void keep_mark(struct run *run) {
+    if (next_namespace < 0 && run->mark == next_mark) { /* else PID 1 has gone on to another namespace */
+        next_namespace = run->namespace;
+        run->namespace = -1;
+    }
+}
+
 void move_mark(int from) {
     next_namespace = (int)SYS(fcntl, next_namespace, F_DUPFD_CLOEXEC, from);
 }

@@ -68,6 +68,8 @@ static void reap(void) {
             end_jail(0);
         if (run->guard) /* of what is left behind: its stack is there until the jail ends */
             run->area = 0;
+        if (pid == -ECHILD)
+            keep_mark(run);
         free_run(run);
         *run = runs[--run_count];
     }
@@ -125,7 +127,8 @@ void serve(const struct jail *j) {
         if (open_until > SIGNALS)
             SYS(close_range, SIGNALS + 1, open_until - 1, 0);
         open_until = 0;
-        prepare_mark(PROC);                                 /* an error comes again when it matters */
+        if (run_count != 1) /* one that runs alone leaves its mark to the next; else one is made when it is wanted */
+            prepare_mark(PROC);                             /* an error comes again when it matters */
         if (filtered < inherited_filters && run_count == 0) /* never beside a program that has taken all the memory */
             filtered = load_filters(0, inherited_filters) < 0 ? 0 : inherited_filters;
     }

@@ -30,6 +30,8 @@ struct run {
 int take_request(struct run *run, int room);
 /* Make ready, while nobody waits, what the next program needs. */
 long prepare_mark(int proc);
+/* Nobody is left who carries the mark of a program that has ended: the next one may have it. */
+void keep_mark(struct run *run);
 /* Keep it at a descriptor number of at least `from` as well; who calls closes the old one. */
 void move_mark(int from);
 /* Start its process, as a child of ours or, with CLONE_PARENT, of our parent. */

@@ -6,6 +6,8 @@ from jailkit.process.cgroup.base import Counters, Group
 
 __all__ = ["Meter"]
 
+_NOTHING_COUNTED = Counters()
+
 
 class Meter:
     """The accounts of one program.
@@ -52,4 +54,4 @@ class Meter:
 
     def counters(self) -> Counters:
         """Return all there is to know of a group of the program's own; of a shared one nothing."""
-        return self.group.counters() if self.whole else Counters()
+        return self.group.counters() if self.whole else _NOTHING_COUNTED
