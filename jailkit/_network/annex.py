@@ -12,6 +12,9 @@ from jailkit.spec import Port
 
 __all__ = ["Annex"]
 
+_OUTSIDE = 1500
+"""Bytes in a packet that leaves the host: what an Ethernet takes."""
+
 
 class Annex:
     """Made before the jail, whose PID 1 is born in it; gone with it, or with this process."""
@@ -66,7 +69,7 @@ class Annex:
             link((), index=index, up=True),
             *(route(index, gateway, six=":" in gateway) for gateway, _ in used),
             *(
-                route(index, via=gateway, six=":" in gateway)
+                route(index, via=gateway, six=":" in gateway, mtu=_OUTSIDE if self._plan.means == "veth" else 0)
                 for gateway, _ in used
                 if self._plan.way6 or ":" not in gateway
             ),
