@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import threading
 
 import attrs
 
@@ -17,7 +19,7 @@ _OUTSIDE = 1500
 
 
 class Annex:
-    """Made before the jail, whose PID 1 is born in it; gone with it, or with this process."""
+    """Made before the jail, whose PID 1 is born in it; gone with the last jail that is in it, or with this process."""
 
     def __init__(self, plan: NetworkPlan) -> None:
         """Make nothing yet."""
@@ -28,6 +30,10 @@ class Annex:
         self._plan = plan
         self._means: Veth | Pasta = Veth(plan) if plan.means == "veth" else Pasta(plan)
         self._held: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._doors: tuple[int, ...] = ()
+        self._inside = 0
+        self._mine = True
         self.ports: tuple[Port, ...] = ()
         self.addresses: tuple[str, ...] = ()
         """The jail's, once it is made."""
@@ -40,12 +46,14 @@ class Annex:
         """
         from jailkit._network.space import make_space  # noqa: PLC0415
 
+        self._inside = 1
         try:
             self._claim()
             space = make_space(privileged=self._plan.means == "veth", reserved_ports=self._plan.reserved_ports)
             try:
                 self._furnish(space)
-                return tuple(os.dup(fd) for fd in space.fds)
+                self._doors = tuple(os.dup(fd) for fd in space.fds)
+                return tuple(os.dup(fd) for fd in self._doors)
             finally:
                 space.close()
         except BaseException:
@@ -107,12 +115,34 @@ class Annex:
         return attrs.evolve(port, number=number)
 
     def close(self) -> None:
-        """Remove what is left of it; the jail has ended. Safe to call again."""
-        self._means.close()
-        self._release()
+        """The jail that it was made for has ended: remove it, unless others are in it. Safe to call again."""
+        if self._mine:
+            self._mine = False
+            self.leave()
+
+    def enter(self) -> tuple[int, ...]:
+        """One more jail will be in it; return copies of the descriptors that it enters by.
+
+        Raises:
+            OSError: It is gone.
+        """
+        with self._lock:
+            if not self._doors:
+                raise OSError(errno.ENETDOWN, "the other jail's network is gone")
+            self._inside += 1
+            return tuple(os.dup(fd) for fd in self._doors)
+
+    def leave(self) -> None:
+        """One less is in it; remove it after the last one."""
+        with self._lock:
+            self._inside -= 1
+            if self._inside <= 0:
+                self._means.close()
+                self._release()
 
     def disown(self) -> None:
         """After a fork, in the child: it is the parent's."""
+        self._lock = threading.Lock()  # the parent's may be held by a thread that does not exist here
         self._means.disown()
         self._release()
 
@@ -120,3 +150,48 @@ class Annex:
         for one in self._held:
             one.close()
         self._held.clear()
+        doors, self._doors = self._doors, ()
+        for fd in doors:
+            os.close(fd)
+
+
+class Beside:
+    """The place of another jail in a network that is there already."""
+
+    def __init__(self, annex: object) -> None:
+        """Enter nothing yet. What another one is beside of is the same network."""
+        found = annex.network if isinstance(annex, Beside) else annex
+        assert isinstance(found, Annex)  # noqa: S101 - who has no network is not shared with
+        self.network: Annex = found
+        self._entered = False
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """As of the jail that it was made for."""
+        return self.network.ports
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The same."""
+        return self.network.addresses
+
+    def open(self) -> tuple[int, ...]:
+        """Enter it; return copies of the descriptors.
+
+        Raises:
+            OSError: It is gone.
+        """
+        doors = self.network.enter()
+        self._entered = True
+        return doors
+
+    def close(self) -> None:
+        """Leave it. Safe to call again."""
+        if self._entered:
+            self._entered = False
+            self.network.leave()
+
+    def disown(self) -> None:
+        """After a fork, in the child: it is the parent's."""
+        self._entered = False
+        self.network.disown()

@@ -14,7 +14,7 @@ from jailkit.plan.facts import Host, Uplink
 from jailkit.plan.groups import GroupPlan
 from jailkit.plan.protection import Protection
 from jailkit.plan.steps import FIRST_JOIN, Step, step
-from jailkit.spec import JailSpec, Network, Port, Rule
+from jailkit.spec import JailSpec, Joined, Network, Port, Rule
 
 __all__ = ["NetworkPlan", "Way", "enter_network", "network_plan", "network_protection", "pinned", "resolvers"]
 
@@ -103,6 +103,12 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         )
     for missing, remedy in uplink.missing:
         raise UnsupportedError(_asked(spec), missing, remedy)
+    if isinstance(spec.net, Joined) and spec.allow.reserved_ports and not spec.net.reserved_ports:
+        raise UnsupportedError(
+            "reserved_ports in the network of another jail",
+            "it is the network that has them open or closed, and the jail it was made for did not ask for them",
+            'give the other jail allow=["reserved_ports"]',
+        )
     return NetworkPlan(
         means=uplink.means,
         ways=_ways(wanted, uplink),
@@ -118,7 +124,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
 
 
 def _asked(spec: JailSpec) -> str:
-    return "net=True" if spec.net is True else "net=Network(...)"
+    return "net=True" if spec.net is True else "net=other" if isinstance(spec.net, Joined) else "net=Network(...)"
 
 
 def resolvers(wanted: Network, uplink: Uplink) -> tuple[str, ...]:
@@ -240,5 +246,7 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     names = [rule.to for rule in spec.network.rules]
     by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
     found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
+    if isinstance(spec.net, Joined):
+        found = f"the network namespace of another jail, shared with it; {found.partition('; ')[2]}"
     six = "" if plan.way6 else "; no way out by IPv6"
     return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}")

@@ -12,7 +12,7 @@ import attrs
 from jailkit._errors import SpecError
 from jailkit.spec import _validate as check
 
-__all__ = ["Network", "Port", "Rule", "read_net"]
+__all__ = ["Joined", "Network", "Port", "Rule", "read_net"]
 
 Protocol = Literal["tcp", "udp"]
 Addresses = tuple[str, ...]
@@ -256,8 +256,21 @@ class Network:
         return tuple(Port.of(outside, inside) for outside, inside in self.ports)
 
 
+@attrs.frozen(cache_hash=True)
+class Joined:
+    """The network of another jail: what `Jail` makes of ``net=other``. A spec alone does not say which jail that is.
+
+    Attributes:
+        network: What the other one asked for.
+        reserved_ports: Whether ports below 1024 are open in it, by `Allow.reserved_ports` of the other one.
+    """
+
+    network: Network
+    reserved_ports: bool = False
+
+
 def read_net(instance: object, attribute: Any, value: Any) -> None:
     """Refuse what `Jail` does not take for ``net``."""
     # Not "in (False, True, 'host')": 0 and 1 compare equal to the bools.
-    if not isinstance(value, bool | Network) and not (isinstance(value, str) and value == "host"):
-        raise check.refuse(instance, attribute, value, 'False, True, "host" or a Network')
+    if not isinstance(value, bool | Network | Joined) and not (isinstance(value, str) and value == "host"):
+        raise check.refuse(instance, attribute, value, 'False, True, "host", a Network or another Jail')

@@ -28,7 +28,7 @@ ALLOWED = {
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
     "_network": {"spec", "plan", "_native"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
-    "_connected": {"spec", "process"},
+    "_connected": {"_errors", "_launch", "spec", "process"},
     "_limited": {"spec", "_launch", "process"},
     "python": {"_errors", "spec", "process"},
     "_sessions": {"spec", "plan", "process", "_launch", "python"},
