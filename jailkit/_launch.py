@@ -11,7 +11,7 @@ import attrs
 from jailkit import _native
 from jailkit._errors import LaunchError, SpecError, UnsupportedError
 from jailkit._host import probe
-from jailkit._network import Annex, Beside
+from jailkit._network import Annex, Beside, names_file
 from jailkit.plan import (
     Host,
     Plan,
@@ -92,6 +92,10 @@ def blueprint(spec: JailSpec) -> Blueprint:
     host = probe(spec)
     if isinstance(spec.net, Joined):
         raise UnsupportedError("net=other", "a spec alone does not say which jail that is", "give Jail the jail itself")
+    wanted = spec.network
+    if wanted is not None and wanted.name is not None and host.uplink is not None:
+        uplink = attrs.evolve(host.uplink, names_file=names_file(wanted.name, spec.hostname))
+        host = attrs.evolve(host, uplink=uplink)
     if spec.tier == "landlock":  # a directory for each jail, so a plan for each jail
         return _compiled.__wrapped__(spec, attrs.evolve(host, private=new_name(lent=host.lent_id is not None)))
     return _compiled(spec, host)

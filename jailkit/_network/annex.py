@@ -6,11 +6,16 @@ import errno
 import os
 import socket
 import threading
+from typing import TYPE_CHECKING
 
 import attrs
 
 from jailkit.plan import NetworkPlan
 from jailkit.spec import Port
+
+if TYPE_CHECKING:
+    from jailkit._network.pods import Place
+    from jailkit._network.space import Space
 
 __all__ = ["Annex"]
 
@@ -34,6 +39,7 @@ class Annex:
         self._doors: tuple[int, ...] = ()
         self._inside = 0
         self._mine = True
+        self._place: Place | None = None
         self.ports: tuple[Port, ...] = ()
         self.addresses: tuple[str, ...] = ()
         """The jail's, once it is made."""
@@ -44,31 +50,45 @@ class Annex:
         Raises:
             OSError: A step failed; nothing is left.
         """
-        from jailkit._network.space import make_space  # noqa: PLC0415
+        from jailkit._network.pods import join  # noqa: PLC0415
 
         self._inside = 1
         try:
             self._claim()
-            space = make_space(privileged=self._plan.means == "veth", reserved_ports=self._plan.reserved_ports)
-            try:
-                self._furnish(space)
-                self._doors = tuple(os.dup(fd) for fd in space.fds)
-                return tuple(os.dup(fd) for fd in self._doors)
-            finally:
-                space.close()
+            if self._plan.pod is None:
+                return self._make(None)
+            self._place = join(self._plan, self._plan.pod)
+            with self._place.pod.lock:
+                return self._make(self._place)
         except BaseException:
             self.close()
             raise
 
-    def _furnish(self, space: object) -> None:
+    def _make(self, place: Place | None) -> tuple[int, ...]:
+        from jailkit._network.space import make_space  # noqa: PLC0415
+
+        reserved = self._plan.reserved_ports
+        if place is None:
+            space = make_space(privileged=self._plan.means == "veth", reserved_ports=reserved)
+        else:
+            space = place.pod.space(reserved_ports=reserved, forwarding=False)
+        try:
+            self._furnish(space, place.pod.networks if place else ())
+            if place:
+                place.connect(space)
+                self.addresses += place.addresses
+            self._doors = tuple(os.dup(fd) for fd in space.fds)
+            return tuple(os.dup(fd) for fd in self._doors)
+        finally:
+            space.close()
+
+    def _furnish(self, space: Space, pod: tuple[str, ...]) -> None:
         from jailkit._network.netlink import address, link, route  # noqa: PLC0415
         from jailkit._network.rules import jail_side  # noqa: PLC0415
-        from jailkit._network.space import Space  # noqa: PLC0415
         from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
-        assert isinstance(space, Space)  # noqa: S101 - for mypy
         space.route.ask(link((), index=space.route.has("lo"), up=True))
-        space.filter.transact(*jail_side(self._plan.ways))
+        space.filter.transact(*jail_side(self._plan.ways, pod))
         gateways, own = self._means.open(space, self.ports)
         index = space.route.has(INSIDE)
         used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
@@ -138,6 +158,8 @@ class Annex:
             self._inside -= 1
             if self._inside <= 0:
                 self._means.close()
+                if self._place is not None:
+                    self._place.close()
                 self._release()
 
     def disown(self) -> None:

@@ -21,6 +21,7 @@ _RULE = re.compile(
     r"(?P<to>\[[^\]]+\](/[0-9]+)?|[^:\[\]]+?)(:(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?)?(?P<protocol>/tcp|/udp)?"
 )
 _PORT = re.compile(r"(?:(?P<address>\[[^\]]+\]|[^:\[\]/]+):)?(?P<number>[0-9]{1,5})(?P<protocol>/tcp|/udp)?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _RULE_WORDS = (
     'TARGET[:PORT[-PORT]][/tcp or /udp], where TARGET is "public", an address, a network such as 10.0.0.0/8 or '
@@ -175,6 +176,11 @@ def _check_dns(instance: object, attribute: Any, value: Any) -> None:
             raise check.refuse(instance, attribute, one, "an address that is not of a loopback")
 
 
+def _check_name(instance: object, attribute: Any, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not _NAME.fullmatch(value)):
+        raise check.refuse(instance, attribute, value, "1 to 63 letters, digits and inner -, or None")
+
+
 @attrs.frozen(cache_hash=True)
 class Network:
     """A network stack of the jail's own with a way out, as `Jail` takes for ``net``; ``net=True`` is ``Network()``.
@@ -203,6 +209,10 @@ class Network:
             looked up when the jail is made, by the host; the answer is what is opened, and what the name is in the jail
             (``/etc/hosts``) for its whole life. Default: None, which is ``["public"]``. An empty list opens nothing.
         deny: The same for what may not be reached, whatever `allow` says.
+        name: Of a pod: jails of this program whose network has the same name reach each other, all ports of it, by
+            their `JailSpec.hostname`, which only one of them has at a time. They have one more interface for that, with
+            addresses of its own, and their ``/etc/hosts`` says who is there; rules, ports and the way out stay each
+            jail's own. Others reach nothing of it. At most 63 letters, digits and inner ``-``. Default: None, no pod.
 
     Raises:
         SpecError: Something is no address, port or rule; or is there twice.
@@ -221,6 +231,7 @@ class Network:
     ports: Any = attrs.field(default=(), kw_only=True, converter=_ports)
     allow: Any = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(_rules))
     deny: Any = attrs.field(default=(), kw_only=True, converter=_rules)
+    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
 
     def __attrs_post_init__(self) -> None:
         """Read rules and ports, so that a wrong one is an error here."""

@@ -26,12 +26,14 @@ def test_nothing_is_left_of_a_network(world: Bed, user: bool) -> None:
     assert left(world) == []
 
 
-def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool) -> None:
+@pytest.mark.parametrize("net", ["True", "jailkit.Network(name='pod')"], ids=["alone", "pod"])
+def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool, net: str) -> None:
     """Whatever call of the set-up fails, the start does, with an address, and leaves nothing; there are many calls."""
     code = """
     import errno, gc, subprocess
     from jailkit._network import netlink, pasta, space, veth
-    jailkit.run(["true"], net=True)
+    net = eval(sys.argv[1])
+    jailkit.run(["true"], net=net)
     words = ("ask", "transact", "has")
     saved = {word: getattr(netlink.Netlink, word) for word in words}
     calls = []
@@ -44,24 +46,25 @@ def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool) -> N
         return call
     def count():
         done = subprocess.run("ip link; ps -eo args | grep [/]pasta", shell=True, capture_output=True, text=True)
-        return done.stdout.count("mtu") + done.stdout.count("sh -c")
+        files = [name for name in os.listdir("/tmp") if name.startswith(f"jailkit-files-{os.getpid()}-")]
+        return done.stdout.count("mtu") + done.stdout.count("sh -c") + len(files)
     def descriptors():
         paths = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
         return {(path, os.readlink(path)) for path in paths if os.path.lexists(path)}
     before, said, open_before = count(), set(), descriptors()
-    for at in range(1, 30):
+    for at in range(1, 60):
         calls.clear()
         for word in words:
             setattr(netlink.Netlink, word, breaking(word, at))
         try:
-            with Jail(net=True):
+            with Jail(net=net):
                 break
         except jailkit.LaunchError as error:
             said.add((error.phase, error.errno == errno.ENOBUFS))
     gc.collect()
     say([at > 6, sorted(said), count() - before, sorted(descriptors() - open_before)])
     """
-    many, said, more, opened = world.python(code, user=user)
+    many, said, more, opened = world.python(code, net, user=user)
     assert (many, said, more, opened) == (True, [["network", True]], 0, [])
     assert gone(world) == []
 

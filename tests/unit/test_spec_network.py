@@ -128,3 +128,11 @@ def test_the_network_of_another_jail_is_in_the_spec() -> None:
     assert first.spec.network == second.spec.network == third.spec.network
     assert second.spec == third.spec == JailSpec(net=second.spec.net)
     assert second.spec != first.spec
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "a.b", "a" * 64, 3, b"a", "a\n"])
+def test_what_is_no_name_of_a_pod(name: Any) -> None:
+    """It is part of a file's name, and a label as of a host name."""
+    with pytest.raises(SpecError, match=r"network\.name"):
+        Network(name=name)
+    assert Network(name="a" * 63).name == "a" * 63
