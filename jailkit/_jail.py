@@ -11,7 +11,7 @@ from typing import Any, final
 from jailkit._connected import Connected
 from jailkit._entering import Entering
 from jailkit._errors import ClosedError
-from jailkit._launch import Blueprint, blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
+from jailkit._launch import Blueprint, explained, launch, make_spec, once_for, program_for, with_terminal
 from jailkit._limited import Limited
 from jailkit._sessions import Sessions
 from jailkit.plan import Plan, Program, Protection, explain, prepare_open
@@ -80,7 +80,7 @@ class Jail(Connected, Limited, Sessions, Entering):
         root: str | os.PathLike[str] | None = None,
         *,
         level: Level | str = Level.SANDBOX,
-        net: Net = False,
+        net: Net | Jail = False,
         writable: Writable = "no",
         mounts: Sequence[Mount] = (),
         hostname: str = "jail",
@@ -98,7 +98,7 @@ class Jail(Connected, Limited, Sessions, Entering):
         self.spec = make_spec(
             root=None if root is None else os.fspath(root),
             level=level,
-            net=net,
+            net=self._connect(net),
             writable=writable,
             mounts=tuple(mounts),
             hostname=hostname,
@@ -129,7 +129,7 @@ class Jail(Connected, Limited, Sessions, Entering):
     @property
     def _made(self) -> Blueprint:
         if self._blueprint is None:
-            self._blueprint = blueprint(self.spec)
+            self._blueprint = self._compile()
         return self._blueprint
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ import attrs
 from jailkit import _native
 from jailkit._errors import LaunchError, SpecError, UnsupportedError
 from jailkit._host import probe
-from jailkit._network import Annex
+from jailkit._network import Annex, Beside, names_file
 from jailkit.plan import (
     Host,
     Plan,
@@ -38,11 +38,12 @@ from jailkit.process import (
     group_failure,
     new_name,
 )
-from jailkit.spec import Command, JailSpec, Limits, Pty, Terminal, User, terminal_of
+from jailkit.spec import Command, JailSpec, Joined, Limits, Pty, Terminal, User, terminal_of
 
 __all__ = [
     "Blueprint",
     "blueprint",
+    "blueprint_beside",
     "explained",
     "launch",
     "make_spec",
@@ -78,6 +79,8 @@ class Blueprint:
     host: Host
     plan: Plan
     encoded: bytes = attrs.field(repr=False)
+    beside: Callable[[], LiveJail] | None = attrs.field(default=None, repr=False)
+    """Finds the jail whose network this one is to be in."""
 
 
 def blueprint(spec: JailSpec) -> Blueprint:
@@ -87,9 +90,25 @@ def blueprint(spec: JailSpec) -> Blueprint:
         UnsupportedError: This host cannot give what the spec asks for by name.
     """
     host = probe(spec)
+    if isinstance(spec.net, Joined):
+        raise UnsupportedError("net=other", "a spec alone does not say which jail that is", "give Jail the jail itself")
+    wanted = spec.network
+    if wanted is not None and wanted.name is not None and host.uplink is not None:
+        uplink = attrs.evolve(host.uplink, names_file=names_file(wanted.name, spec.hostname))
+        host = attrs.evolve(host, uplink=uplink)
     if spec.tier == "landlock":  # a directory for each jail, so a plan for each jail
         return _compiled.__wrapped__(spec, attrs.evolve(host, private=new_name(lent=host.lent_id is not None)))
     return _compiled(spec, host)
+
+
+def blueprint_beside(spec: JailSpec, other: Blueprint, live: Callable[[], LiveJail]) -> Blueprint:
+    """Compile a spec for a jail in the network of another one: what was found out for that one holds for it too.
+
+    Raises:
+        UnsupportedError: This host cannot give what the spec asks for by name.
+    """
+    host = attrs.evolve(probe(spec), uplink=other.host.uplink)
+    return attrs.evolve(_compiled(spec, host), beside=live)
 
 
 @functools.lru_cache(maxsize=32)
@@ -214,11 +233,17 @@ def once_for(
 
 
 def launch(made: Blueprint) -> LiveJail:
-    """Return a jail that is ready to be started."""
+    """Return a jail that is ready to be started.
+
+    Raises:
+        ClosedError: It is to be in the network of another one that is not live.
+    """
     area = made.host.id_area if made.plan.needs_id_slice else None
     ids = _native.Ids(area.first, area.slice, area.count) if area else None
     private = PrivateDirectory(made.plan.private, made.plan.ids.pid1) if made.plan.private else None
-    annex = Annex(made.plan.network) if made.plan.network else None
+    annex: Annex | Beside | None = Annex(made.plan.network) if made.plan.network else None
+    if made.beside:
+        annex = Beside(made.beside().annex)
     return LiveJail(made.encoded, ids, made.plan.group, private, annex)
 
 

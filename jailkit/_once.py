@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jailkit._jail import Jail, adopt
-from jailkit._launch import blueprint, explained, launch, once_for
+from jailkit._launch import explained, launch, once_for
 from jailkit.process import PIPE, Result, StartFailed, Stream, run_program
 from jailkit.spec import Allow, Level, Limits, Mount, Net, Pty, SeccompPolicy, Tier, User, Writable
 
@@ -21,7 +21,7 @@ def run(
     *,
     root: str | os.PathLike[str] | None = None,
     level: Level | str = Level.SANDBOX,
-    net: Net = False,
+    net: Net | Jail = False,
     writable: Writable = "no",
     mounts: Sequence[Mount] = (),
     hostname: str = "jail",
@@ -72,7 +72,7 @@ def run(
         tier=tier,
         report_denials=report_denials,
     )
-    made = blueprint(jail.spec)
+    made = jail._made  # noqa: SLF001 - its shorter face
     live = adopt(launch(made))
     try:
         once = once_for(

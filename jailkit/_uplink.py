@@ -41,6 +41,7 @@ def find_uplink(wanted: Network, *, privileged: bool) -> Uplink:
         own=tuple(sorted(set(_own()))),
         resolvers=usable,
         resolvers_out_of_reach="" if usable else ", ".join(unreachable),
+        has6=os.path.exists("/proc/sys/net/ipv6"),
         names=_lookup(rule.to for rule in (*wanted.rules, *wanted.refused) if rule.is_name),
     )
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import threading
+from typing import TYPE_CHECKING
 
 import attrs
 
 from jailkit.plan import NetworkPlan
 from jailkit.spec import Port
 
+if TYPE_CHECKING:
+    from jailkit._network.pods import Place
+    from jailkit._network.space import Space
+
 __all__ = ["Annex"]
+
+_OUTSIDE = 1500
+"""Bytes in a packet that leaves the host: what an Ethernet takes."""
 
 
 class Annex:
-    """Made before the jail, whose PID 1 is born in it; gone with it, or with this process."""
+    """Made before the jail, whose PID 1 is born in it; gone with the last jail that is in it, or with this process."""
 
     def __init__(self, plan: NetworkPlan) -> None:
         """Make nothing yet."""
@@ -25,6 +35,11 @@ class Annex:
         self._plan = plan
         self._means: Veth | Pasta = Veth(plan) if plan.means == "veth" else Pasta(plan)
         self._held: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._doors: tuple[int, ...] = ()
+        self._inside = 0
+        self._mine = True
+        self._place: Place | None = None
         self.ports: tuple[Port, ...] = ()
         self.addresses: tuple[str, ...] = ()
         """The jail's, once it is made."""
@@ -35,29 +50,45 @@ class Annex:
         Raises:
             OSError: A step failed; nothing is left.
         """
-        from jailkit._network.space import make_space  # noqa: PLC0415
+        from jailkit._network.pods import join  # noqa: PLC0415
 
+        self._inside = 1
         try:
             self._claim()
-            space = make_space(privileged=self._plan.means == "veth", reserved_ports=self._plan.reserved_ports)
-            try:
-                self._furnish(space)
-                return tuple(os.dup(fd) for fd in space.fds)
-            finally:
-                space.close()
+            if self._plan.pod is None:
+                return self._make(None)
+            self._place = join(self._plan, self._plan.pod)
+            with self._place.pod.lock:
+                return self._make(self._place)
         except BaseException:
             self.close()
             raise
 
-    def _furnish(self, space: object) -> None:
+    def _make(self, place: Place | None) -> tuple[int, ...]:
+        from jailkit._network.space import make_space  # noqa: PLC0415
+
+        reserved = self._plan.reserved_ports
+        if place is None:
+            space = make_space(privileged=self._plan.means == "veth", reserved_ports=reserved)
+        else:
+            space = place.pod.space(reserved_ports=reserved, forwarding=False)
+        try:
+            self._furnish(space, place.pod.networks if place else ())
+            if place:
+                place.connect(space)
+                self.addresses += place.addresses
+            self._doors = tuple(os.dup(fd) for fd in space.fds)
+            return tuple(os.dup(fd) for fd in self._doors)
+        finally:
+            space.close()
+
+    def _furnish(self, space: Space, pod: tuple[str, ...]) -> None:
         from jailkit._network.netlink import address, link, route  # noqa: PLC0415
         from jailkit._network.rules import jail_side  # noqa: PLC0415
-        from jailkit._network.space import Space  # noqa: PLC0415
         from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
-        assert isinstance(space, Space)  # noqa: S101 - for mypy
         space.route.ask(link((), index=space.route.has("lo"), up=True))
-        space.filter.transact(*jail_side(self._plan.ways))
+        space.filter.transact(*jail_side(self._plan.ways, pod))
         gateways, own = self._means.open(space, self.ports)
         index = space.route.has(INSIDE)
         used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
@@ -66,7 +97,7 @@ class Annex:
             link((), index=index, up=True),
             *(route(index, gateway, six=":" in gateway) for gateway, _ in used),
             *(
-                route(index, via=gateway, six=":" in gateway)
+                route(index, via=gateway, six=":" in gateway, mtu=_OUTSIDE if self._plan.means == "veth" else 0)
                 for gateway, _ in used
                 if self._plan.way6 or ":" not in gateway
             ),
@@ -104,12 +135,36 @@ class Annex:
         return attrs.evolve(port, number=number)
 
     def close(self) -> None:
-        """Remove what is left of it; the jail has ended. Safe to call again."""
-        self._means.close()
-        self._release()
+        """The jail that it was made for has ended: remove it, unless others are in it. Safe to call again."""
+        if self._mine:
+            self._mine = False
+            self.leave()
+
+    def enter(self) -> tuple[int, ...]:
+        """One more jail will be in it; return copies of the descriptors that it enters by.
+
+        Raises:
+            OSError: It is gone.
+        """
+        with self._lock:
+            if not self._doors:
+                raise OSError(errno.ENETDOWN, "the other jail's network is gone")
+            self._inside += 1
+            return tuple(os.dup(fd) for fd in self._doors)
+
+    def leave(self) -> None:
+        """One less is in it; remove it after the last one."""
+        with self._lock:
+            self._inside -= 1
+            if self._inside <= 0:
+                self._means.close()
+                if self._place is not None:
+                    self._place.close()
+                self._release()
 
     def disown(self) -> None:
         """After a fork, in the child: it is the parent's."""
+        self._lock = threading.Lock()  # the parent's may be held by a thread that does not exist here
         self._means.disown()
         self._release()
 
@@ -117,3 +172,48 @@ class Annex:
         for one in self._held:
             one.close()
         self._held.clear()
+        doors, self._doors = self._doors, ()
+        for fd in doors:
+            os.close(fd)
+
+
+class Beside:
+    """The place of another jail in a network that is there already."""
+
+    def __init__(self, annex: object) -> None:
+        """Enter nothing yet. What another one is beside of is the same network."""
+        found = annex.network if isinstance(annex, Beside) else annex
+        assert isinstance(found, Annex)  # noqa: S101 - who has no network is not shared with
+        self.network: Annex = found
+        self._entered = False
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """As of the jail that it was made for."""
+        return self.network.ports
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The same."""
+        return self.network.addresses
+
+    def open(self) -> tuple[int, ...]:
+        """Enter it; return copies of the descriptors.
+
+        Raises:
+            OSError: It is gone.
+        """
+        doors = self.network.enter()
+        self._entered = True
+        return doors
+
+    def close(self) -> None:
+        """Leave it. Safe to call again."""
+        if self._entered:
+            self._entered = False
+            self.network.leave()
+
+    def disown(self) -> None:
+        """After a fork, in the child: it is the parent's."""
+        self._entered = False
+        self.network.disown()

@@ -109,14 +109,16 @@ def address(index: int, text: str, length: int) -> bytes:
     return _encoded(ifaddrmsg(), fields, (("IFA_ADDRESS", text), ("IFA_LOCAL", text)), 20, _MAKE)
 
 
-def route(index: int, to: str = "", via: str = "", *, six: bool = False) -> bytes:
-    """Make a route to one address, or, without one, to everywhere."""
+def route(index: int, to: str = "", via: str = "", *, six: bool = False, mtu: int = 0) -> bytes:
+    """Make a route to an address or a network, or, without one, to everywhere; `mtu` bounds packets, in bytes."""
     family = socket.AF_INET6 if six else socket.AF_INET
     # RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK or _UNIVERSE, RTN_UNICAST
     fields = {"family": family, "table": 254, "proto": 4, "scope": 0 if via else 253, "type": 1}
-    fields["dst_len"] = (128 if six else 32) if to else 0
+    to, _, length = to.partition("/")
+    fields["dst_len"] = int(length or (128 if six else 32)) if to else 0
     pairs: list[tuple[str, Any]] = [("RTA_OIF", index)]
     pairs += [("RTA_DST", to)] * bool(to) + [("RTA_GATEWAY", via)] * bool(via)
+    pairs += [("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]})] * bool(mtu)
     return _encoded(rtmsg(), fields, pairs, 24, _MAKE)
 
 

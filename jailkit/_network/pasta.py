@@ -59,7 +59,7 @@ class Pasta:
         self, space: Space, gateways: tuple[str, str], own: tuple[str, str], ports: tuple[Port, ...]
     ) -> list[str]:
         assert space.helper is not None  # noqa: S101 - an ordinary user's has one
-        here = f"/proc/{space.helper[0].pid}/ns"
+        here = f"/proc/{space.helper.pid}/ns"
         words = [self._plan.pasta, "--foreground", "--quiet", "--stderr", "--no-map-gw", "--ns-ifname", INSIDE]
         words += ["--no-dhcp", "--no-dhcpv6", "--no-ra", "--netmask", "255.255.255.0"]
         for address, gateway in list(zip(own, gateways, strict=True))[: 2 if self._plan.way6 else 1]:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from jailkit._network.netlink import Pairs, chain, rule, table
-from jailkit.plan import Way
+from jailkit.plan import POD, Way
 from jailkit.spec import Port
 
 __all__ = ["host_side", "jail_side"]
@@ -149,9 +149,10 @@ def _policy(ways: Iterable[Way], refusal: _Expressions) -> Iterator[_Expressions
 
 
 @functools.lru_cache(maxsize=32)
-def jail_side(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
+def jail_side(ways: tuple[Way, ...], pod: tuple[str, ...] = ()) -> tuple[bytes, ...]:
     """Return the table for the jail's own network namespace: a program whose packet is refused hears of it at once.
 
+    To the networks of its pod, by the interface that leads there, a jail sends what it likes.
     The counter is for whoever wants to tell of refused attempts.
     """
     return (
@@ -161,6 +162,7 @@ def jail_side(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
         rule(_TABLE, "no", (_COUNTER, *_protocol("tcp"), _RESET)),
         rule(_TABLE, "no", (_REJECT,)),
         rule(_TABLE, "out", (*_name(_OIFNAME, "lo"), _FINE)),
+        *(rule(_TABLE, "out", (*_name(_OIFNAME, POD), *_address(network), _FINE)) for network in pod),
         *(rule(_TABLE, "out", expressions) for expressions in _policy(ways, (_verdict(_GOTO, "no"),))),
     )
 

@@ -19,31 +19,38 @@ from collections.abc import Sequence
 from jailkit import _native
 from jailkit._network.netlink import FILTER, ROUTE, Netlink
 
-__all__ = ["Space", "make_space", "write_setting"]
+__all__ = ["Space", "Users", "make_space", "write_setting"]
 
 _SECONDS = 20.0
 
 # A process of its own, because only one without threads may make a user namespace. -I -S: nothing of the caller's is
-# read. In: the settings, on the command line. Out: descriptors of both namespaces, and two sockets, by its stdin. It
+# read. By its stdin, for each network, in: the settings. Out: descriptors of both namespaces, and two sockets. It
 # stays until that is closed: pasta, once it is in the user namespace, opens the other by way of a process that is too.
 _HELPER = """
 import ctypes, os, socket, sys
 uid, gid = os.geteuid(), os.getegid()
 libc = ctypes.CDLL(None, use_errno=True)
-if libc.unshare(0x50000000):
-    sys.exit(os.strerror(ctypes.get_errno()))
+def leave(kind):
+    if libc.unshare(kind):
+        sys.exit(os.strerror(ctypes.get_errno()))
+leave(0x10000000)
 for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
     with open(f"/proc/self/{name}", "w") as file:
         file.write(text)
-for word in sys.argv[1:]:
-    name, _, value = word.partition("=")
-    with open(f"/proc/sys/net/{name}", "w") as file:
-        file.write(value)
-fds = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in ("user", "net")]
-words = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) for protocol in (0, 12)]
 with socket.socket(fileno=0) as out:
-    socket.send_fds(out, [b"x"], [*fds, *(one.fileno() for one in words)])
-    out.recv(1)
+    while words := out.recv(65536).decode():
+        leave(0x40000000)
+        for word in words.splitlines():
+            name, _, value = word.partition("=")
+            with open(f"/proc/sys/net/{name}", "w") as file:
+                file.write(value)
+        fds = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in ("user", "net")]
+        both = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) for protocol in (0, 12)]
+        socket.send_fds(out, [b"x"], [*fds, *(one.fileno() for one in both)])
+        for fd in fds:
+            os.close(fd)
+        for one in both:
+            one.close()
 """
 
 
@@ -53,7 +60,9 @@ class Space:
     def __init__(self, net: int, users: int, route: socket.socket, packets: socket.socket) -> None:
         self.net = net
         self.users = users  # -1: those of the host
-        self.helper: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self.helper: Users | None = None
+        self.alone = True
+        """Whether the helper makes no other network."""
         self.route = Netlink(route)
         self.filter = Netlink(packets)
 
@@ -70,11 +79,9 @@ class Space:
             if fd >= 0:
                 os.close(fd)
         self.net = self.users = -1
-        if self.helper is not None:
-            process, words = self.helper
-            self.helper = None
-            words.close()
-            _end(process)
+        helper, self.helper = self.helper, None
+        if helper is not None and self.alone:
+            helper.close()
 
 
 def write_setting(name: str, value: str) -> None:
@@ -87,23 +94,44 @@ def write_setting(name: str, value: str) -> None:
         file.write(value)
 
 
-def _settings(gid: int, *, reserved_ports: bool) -> dict[str, str]:
+def _settings(gid: int, *, reserved_ports: bool, forwarding: bool | None) -> dict[str, str]:
+    passes = {} if forwarding is None else {"ipv4/ip_forward": str(int(forwarding))}
+    if forwarding and os.path.exists("/proc/sys/net/ipv6"):
+        passes["ipv6/conf/all/forwarding"] = "1"
     return {
+        **passes,
         "ipv4/ping_group_range": f"{gid} {gid}" if gid else "0 2147483647",  # ping(8) without a raw socket
         **({"ipv4/ip_unprivileged_port_start": "0"} if reserved_ports else {}),
     }
 
 
-def make_space(*, privileged: bool, reserved_ports: bool) -> Space:
-    """Make a network namespace with a loopback that is up.
+def make_space(
+    *, privileged: bool, reserved_ports: bool, beside: Users | None = None, forwarding: bool | None = None
+) -> Space:
+    """Make a network namespace.
+
+    Args:
+        privileged: Whether it shall belong to the host's users.
+        reserved_ports: Whether everybody in it may listen on ports below 1024.
+        beside: For an ordinary user, who shall have it. Default: None, somebody new.
+        forwarding: Whether it hands on packets. Default: None, as the host does.
 
     Raises:
         OSError: It cannot be made.
     """
-    settings = _settings(0 if privileged else os.getegid(), reserved_ports=reserved_ports)
-    return (
-        _in_a_thread(settings) if privileged else _by_a_helper([f"{name}={value}" for name, value in settings.items()])
-    )
+    gid = 0 if privileged else os.getegid()
+    settings = _settings(gid, reserved_ports=reserved_ports, forwarding=forwarding)
+    if privileged:
+        return _in_a_thread(settings)
+    helper = beside or Users()
+    try:
+        space = helper.make(settings)
+    except BaseException:
+        if beside is None:
+            helper.close()
+        raise
+    space.alone = beside is None
+    return space
 
 
 def _in_a_thread(settings: dict[str, str]) -> Space:
@@ -133,23 +161,48 @@ def _in_a_thread(settings: dict[str, str]) -> Space:
     return made[0]
 
 
-def _by_a_helper(settings: Sequence[str]) -> Space:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        command = [sys.executable, "-I", "-S", "-c", _HELPER, *settings]
-        process = subprocess.Popen(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, cwd="/")
-    try:
-        ours.settimeout(_SECONDS)
-        _, fds, _, _ = socket.recv_fds(ours, 1, 4)
-        _check_all_came(fds, process)
-    except BaseException:
-        ours.close()
-        _end(process)
-        raise
-    users, net, route, packets = fds
-    space = Space(net, users, socket.socket(fileno=route), socket.socket(fileno=packets))
-    space.helper = (process, ours)
-    return space
+class Users:
+    """A user namespace beside the jails, in which the caller is himself and nobody else, and networks that it owns."""
+
+    def __init__(self) -> None:
+        """Start the process that makes it."""
+        self._words, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-I", "-S", "-c", _HELPER]
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, cwd="/")
+        self._words.settimeout(_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """A process in it, and in the network that was made last."""
+        return self._process.pid
+
+    def make(self, settings: dict[str, str]) -> Space:
+        """Make a network namespace.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        with contextlib.suppress(BrokenPipeError):  # then its last words say why
+            self._words.send("\n".join(f"{name}={value}" for name, value in settings.items()).encode())
+        _, fds, _, _ = socket.recv_fds(self._words, 1, 4, socket.MSG_CMSG_CLOEXEC)
+        _check_all_came(fds, self._process)
+        users, net, route, packets = fds
+        space = Space(net, users, socket.socket(fileno=route), socket.socket(fileno=packets))
+        space.helper = self
+        return space
+
+    def close(self) -> None:
+        """End the process; the namespaces live as long as somebody is in them. Safe to call again."""
+        self._words.close()
+        _end(self._process)
+
+    def disown(self) -> None:
+        """After a fork, in the child: it is the parent's."""
+        self._words.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._process.returncode = 0  # nobody here may wait for it
 
 
 def _check_all_came(fds: Sequence[int], process: subprocess.Popen[bytes]) -> None:
@@ -160,6 +213,8 @@ def _check_all_came(fds: Sequence[int], process: subprocess.Popen[bytes]) -> Non
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Wait for the helper, whose socket is closed."""
+    if process.stderr is None or process.stderr.closed:
+        return  # that was done
     try:
         process.communicate(timeout=_SECONDS)
     except subprocess.TimeoutExpired:

@@ -44,7 +44,7 @@ class Jail:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, **options: Any) -> None:
-        self.jail = SyncJail(root, **options)
+        self.jail = SyncJail(root, **_plain(options))
         self._own: PythonSession | None = None
 
     @classmethod
@@ -217,7 +217,7 @@ async def run(
     Raises:
         JailkitError: Each of the errors of `jailkit.run`.
     """
-    made = SyncJail(root, **options)._made  # noqa: SLF001 - its other face
+    made = SyncJail(root, **_plain(options))._made  # noqa: SLF001 - its other face
     live = adopt(launch(made))
     try:
         streams = (stdin, stdout, stderr)
@@ -230,6 +230,12 @@ async def run(
     finally:
         await shielded(live.end)
     return result.check() if check else result
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a `jailkit.Jail`: for ``net``, another jail may be one of these too."""
+    net = options.get("net")
+    return {**options, "net": net.jail} if isinstance(net, Jail) else options
 
 
 async def _carried_out(once: Once) -> Result[Any]:

@@ -10,7 +10,7 @@ from jailkit.plan.hints import hint
 from jailkit.plan.identity import Ids, id_map
 from jailkit.plan.isolation import Protection
 from jailkit.plan.modify import modify
-from jailkit.plan.network import NetworkPlan, Way
+from jailkit.plan.network import POD, POD_ADDRESSES, NetworkPlan, PodPlan, Way
 from jailkit.plan.plan import Plan
 from jailkit.plan.program import Program, on_terminal, prepare, prepare_open, prepare_terminal
 from jailkit.plan.root import private_places
@@ -18,6 +18,8 @@ from jailkit.plan.seccomp import SeccompFilter, divided, filter_of
 from jailkit.plan.steps import Step, step
 
 __all__ = [
+    "POD",
+    "POD_ADDRESSES",
     "Cgroups",
     "Entry",
     "GroupPlan",
@@ -28,6 +30,7 @@ __all__ = [
     "Notices",
     "PathRule",
     "Plan",
+    "PodPlan",
     "Program",
     "Protection",
     "SeccompFilter",

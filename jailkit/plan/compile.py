@@ -12,7 +12,7 @@ from jailkit.plan.facts import Host
 from jailkit.plan.groups import jail_group
 from jailkit.plan.isolation import isolation
 from jailkit.plan.landlock import landlock, refuse_unsupported_landlock
-from jailkit.plan.network import enter_network, network_plan
+from jailkit.plan.network import enter_network, network_plan, open_names
 from jailkit.plan.plan import Plan
 from jailkit.plan.steps import Step
 from jailkit.spec import JailSpec, Level, Limits
@@ -77,7 +77,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
 
 def _sources(spec: JailSpec, host: Host) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """What is opened with the caller's rights, and what by PID 1."""
-    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host))
+    sources = (*root.open_root(spec, host), *mounts.open_binds(spec, host), *open_names(spec, host))
     return (sources, ()) if host.id_area else ((), sources)
 
 

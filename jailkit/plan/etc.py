@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from jailkit.plan.facts import Host
-from jailkit.plan.network import pinned, resolvers
+from jailkit.plan.network import LOOPBACK_NAMES, resolvers, rule_names
 from jailkit.spec import JailSpec
 
 __all__ = ["generated_files", "network_files"]
 
 
-def network_files(spec: JailSpec, host: Host) -> tuple[tuple[str, bytes], ...]:
+def network_files(spec: JailSpec, host: Host) -> tuple[tuple[str, bytes | None], ...]:
     """Return the same for what a network with a way out says in place of anybody else: hosts(5), resolv.conf(5)."""
     if spec.network is None or host.uplink is None:
         return ()
-    names = "".join(f"{address} {name}\n" for name, found in pinned(spec, host) for address in found)
     servers = "".join(f"nameserver {address}\n" for address in resolvers(spec.network, host.uplink))
-    return (("hosts", (_hosts(spec) + names).encode()), ("resolv.conf", servers.encode()))
+    # In a pod they are another file's: None.
+    hosts = (_hosts(spec) + rule_names(spec, host.uplink)).encode() if spec.network.name is None else None
+    return (("hosts", hosts), ("resolv.conf", servers.encode()))
 
 
 def _hosts(spec: JailSpec) -> str:
-    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {spec.hostname}\n"
+    return f"{LOOPBACK_NAMES}127.0.1.1 {spec.hostname}\n"
 
 
 def generated_files(spec: JailSpec) -> tuple[tuple[str, bytes], ...]:

@@ -76,6 +76,8 @@ class Uplink:
         resolvers: Addresses of its name servers.
         resolvers_out_of_reach: Those of them that only itself can ask, where there are no others.
         names: The names of a spec's rules, and their addresses.
+        has6: Whether the kernel has IPv6 at all.
+        names_file: Where the host program writes down who is in the jail's pod.
     """
 
     means: str
@@ -87,6 +89,8 @@ class Uplink:
     resolvers: tuple[str, ...] = ()
     resolvers_out_of_reach: str = ""
     names: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    has6: bool = True
+    names_file: str = "/tmp/jailkit"  # noqa: S108 - a made-up one: who starts a jail says which
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)

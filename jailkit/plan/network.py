@@ -14,9 +14,22 @@ from jailkit.plan.facts import Host, Uplink
 from jailkit.plan.groups import GroupPlan
 from jailkit.plan.protection import Protection
 from jailkit.plan.steps import FIRST_JOIN, Step, step
-from jailkit.spec import JailSpec, Network, Port, Rule
+from jailkit.spec import JailSpec, Joined, Network, Port, Rule
 
-__all__ = ["NetworkPlan", "Way", "enter_network", "network_plan", "network_protection", "pinned", "resolvers"]
+__all__ = [
+    "LOOPBACK_NAMES",
+    "POD",
+    "POD_ADDRESSES",
+    "NetworkPlan",
+    "PodPlan",
+    "Way",
+    "enter_network",
+    "network_plan",
+    "network_protection",
+    "open_names",
+    "resolvers",
+    "rule_names",
+]
 
 _CLOSED = (
     "169.254.0.0/16",  # link-local: the metadata services of most clouds
@@ -55,6 +68,34 @@ class Way:
     protocol: str | None = None
 
 
+POD = "pod0"
+"""The interface of a jail towards its pod."""
+
+POD_ADDRESSES = 256
+"""How many of a pool are for pods, the last of it; all pods use the same, as nothing of them is seen outside."""
+
+_POD6 = "fd6a:6169:6c6b:ffff::/64"
+
+
+@attrs.frozen(kw_only=True)
+class PodPlan:
+    """A jail's place among others that it sees by name.
+
+    Attributes:
+        name: Of the pod.
+        hostname: What the others call the jail.
+        networks: Of the pod, by IPv4 and, where the host has it, by IPv6.
+        file: What is bound over the jail's ``/etc/hosts``, and written by the host program.
+        names: How that begins.
+    """
+
+    name: str
+    hostname: str
+    networks: tuple[str, ...]
+    file: str
+    names: str
+
+
 @attrs.frozen(kw_only=True)
 class NetworkPlan:
     """A network that is made for one jail before it starts.
@@ -70,6 +111,7 @@ class NetworkPlan:
         ports: What is published.
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
+        pod: The place in a pod, or None.
     """
 
     means: str
@@ -82,6 +124,7 @@ class NetworkPlan:
     ports: tuple[Port, ...]
     reserved_ports: bool
     pasta: str
+    pod: PodPlan | None = None
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -103,6 +146,12 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         )
     for missing, remedy in uplink.missing:
         raise UnsupportedError(_asked(spec), missing, remedy)
+    if isinstance(spec.net, Joined) and spec.allow.reserved_ports and not spec.net.reserved_ports:
+        raise UnsupportedError(
+            "reserved_ports in the network of another jail",
+            "it is the network that has them open or closed, and the jail it was made for did not ask for them",
+            'give the other jail allow=["reserved_ports"]',
+        )
     return NetworkPlan(
         means=uplink.means,
         ways=_ways(wanted, uplink),
@@ -114,11 +163,25 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         ports=wanted.published,
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,
+        pod=_pod_plan(spec, wanted, uplink),
+    )
+
+
+def _pod_plan(spec: JailSpec, wanted: Network, uplink: Uplink) -> PodPlan | None:
+    if wanted.name is None:
+        return None
+    last = ipaddress.IPv4Network(uplink.pool)[-POD_ADDRESSES]
+    return PodPlan(
+        name=wanted.name,
+        hostname=spec.hostname,
+        networks=(f"{last}/24", _POD6) if uplink.has6 else (f"{last}/24",),
+        file=uplink.names_file,
+        names=LOOPBACK_NAMES + rule_names(spec, uplink),
     )
 
 
 def _asked(spec: JailSpec) -> str:
-    return "net=True" if spec.net is True else "net=Network(...)"
+    return "net=True" if spec.net is True else "net=other" if isinstance(spec.net, Joined) else "net=Network(...)"
 
 
 def resolvers(wanted: Network, uplink: Uplink) -> tuple[str, ...]:
@@ -140,13 +203,15 @@ def resolvers(wanted: Network, uplink: Uplink) -> tuple[str, ...]:
     return uplink.resolvers
 
 
-def pinned(spec: JailSpec, host: Host) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the names that rules open, with the addresses they have for the whole life of the jail."""
+LOOPBACK_NAMES = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+"""How every jail's hosts(5) begins."""
+
+
+def rule_names(spec: JailSpec, uplink: Uplink) -> str:
+    """Return lines of hosts(5) for names that rules open, with the addresses they have for the jail's whole life."""
     wanted = spec.network
-    if wanted is None or host.uplink is None:
-        return ()
-    names = {rule.to for rule in wanted.rules if rule.is_name}
-    return tuple(pair for pair in host.uplink.names if pair[0] in names)
+    opened = {rule.to for rule in wanted.rules if rule.is_name} if wanted else set()
+    return "".join(f"{address} {name}\n" for name, found in uplink.names if name in opened for address in found)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------
@@ -215,6 +280,16 @@ def _lies_in(network: str, others: Iterable[str]) -> bool:
 # --- steps and words --------------------------------------------------------------------------------------------
 
 
+def open_names(spec: JailSpec, host: Host) -> Iterator[Step]:
+    """Take hold of the file that says who is in the jail's pod."""
+    if spec.network is None or spec.network.name is None or host.uplink is None or spec.writable == "yes":
+        return
+    why = "the names of jails in the same pod, which the host program writes down"
+    attributes = ("MOUNT_ATTR_RDONLY", "MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV")
+    yield step("open_tree", why, slot="net:hosts", path=host.uplink.names_file, flags=("OPEN_TREE_CLONE",))
+    yield step("setattr", "for reading", slot="net:hosts", value=attributes)
+
+
 def enter_network(plan: NetworkPlan | None, group: GroupPlan | None) -> Iterator[Step]:
     """Enter, before PID 1 exists, the network that the host program has made."""
     if plan is None:
@@ -240,5 +315,9 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     names = [rule.to for rule in spec.network.rules]
     by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
     found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
+    if isinstance(spec.net, Joined):
+        found = f"the network namespace of another jail, shared with it; {found.partition('; ')[2]}"
+    if plan.pod:
+        found += f"; to and from the jails of {plan.pod.name!r}: everything"
     six = "" if plan.way6 else "; no way out by IPv6"
     return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}")

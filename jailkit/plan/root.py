@@ -242,12 +242,13 @@ def _names(spec: JailSpec, host: Host, taken: set[str]) -> Iterator[Step]:
         )
 
 
-def _network_file(name: str, text: bytes) -> Iterator[Step]:
+def _network_file(name: str, text: bytes | None) -> Iterator[Step]:
     """Attach a file over what the root has of that name; what it says there is about another network."""
     why, path, slot = "the jail's network has its own names", f"files/{name}", f"net:{name}"
-    yield step("file", why, at="base", path=path, text=text, value=0o644)
-    yield from clone_of_base(path, slot, why)
-    yield step("setattr", "the names stay as they are", slot=slot, value=("MOUNT_ATTR_RDONLY",))
+    if text is not None:  # else it was opened with the other sources
+        yield step("file", why, at="base", path=path, text=text, value=0o644)
+        yield from clone_of_base(path, slot, why)
+        yield step("setattr", "the names stay as they are", slot=slot, value=("MOUNT_ATTR_RDONLY",))
     yield step("target", "a mount point", slot=slot, at="etc", path=name)
     # Optional: in a root of the caller's it may be a link to nowhere.
     yield step("attach", why, slot=slot, at="etc", path=name, optional=True)

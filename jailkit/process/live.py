@@ -54,8 +54,13 @@ def _request(program: RequestLike, stdio: tuple[int, int, int], joins: int = 0) 
 class Annex(Protocol):
     """What is made for a jail before it starts, and removed after it has ended: its network."""
 
-    ports: tuple[Port, ...]
-    addresses: tuple[str, ...]
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """What is published."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The jail's."""
 
     def open(self) -> tuple[int, ...]:
         """Make it; return descriptors for the jail, which the caller closes."""

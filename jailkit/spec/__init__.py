@@ -8,7 +8,7 @@ from jailkit.spec.jail import JailSpec, Net, Tier, Writable
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits
 from jailkit.spec.mounts import Bind, Dev, File, Mount, Proc, Symlink, Tmpfs
-from jailkit.spec.network import Network, Port, Rule
+from jailkit.spec.network import Joined, Network, Port, Rule
 from jailkit.spec.seccomp import Refusal, SeccompPolicy
 from jailkit.spec.terminal import Pty, Terminal, terminal_of
 from jailkit.spec.units import UNLIMITED, GiB, KiB, MiB
@@ -23,6 +23,7 @@ __all__ = [
     "File",
     "GiB",
     "JailSpec",
+    "Joined",
     "KiB",
     "Level",
     "Limits",

@@ -13,13 +13,13 @@ from jailkit.spec.allow import Allow, is_allow, read_allow
 from jailkit.spec.level import Level
 from jailkit.spec.limits import Limits, is_limits
 from jailkit.spec.mounts import Mount
-from jailkit.spec.network import Network, read_net
+from jailkit.spec.network import Joined, Network, read_net
 from jailkit.spec.seccomp import SeccompPolicy, is_policy, optional_policy
 from jailkit.spec.user import User, optional_user
 
 __all__ = ["JailSpec", "Net", "Tier", "Writable"]
 
-Net = bool | Literal["host"] | Network
+Net = bool | Literal["host"] | Network | Joined
 Writable = Literal["no", "ephemeral", "yes"]
 Tier = Literal["root", "userns", "landlock"]
 
@@ -84,7 +84,8 @@ class JailSpec:
         level: How far the jail is cut off: a `Level` or its name. Default: SANDBOX.
         net: False (own stack, loopback alone), True (own stack, own addresses, a way out to public
             addresses, name resolution), a `Network` (the same, with addresses, ports and rules of the
-            caller's) or ``"host"`` (the host's stack). Default: False.
+            caller's), another `Jail` that has one of these (its network: the same addresses, loopback and
+            ports, and nothing else in common) or ``"host"`` (the host's stack). Default: False.
             ``"host"`` does not filter: the jail reaches whatever the host reaches, services
             on the local network included; abstract Unix sockets too, where `landlock` has no
             scopes (ABI 6, Linux 6.12).
@@ -175,7 +176,8 @@ class JailSpec:
     @property
     def network(self) -> Network | None:
         """The network with a way out that was asked for, or None."""
-        return Network() if self.net is True else self.net if isinstance(self.net, Network) else None
+        wanted = self.net.network if isinstance(self.net, Joined) else self.net
+        return Network() if wanted is True else wanted if isinstance(wanted, Network) else None
 
     @property
     def effective_user(self) -> User:

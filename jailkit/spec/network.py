@@ -12,7 +12,7 @@ import attrs
 from jailkit._errors import SpecError
 from jailkit.spec import _validate as check
 
-__all__ = ["Network", "Port", "Rule", "read_net"]
+__all__ = ["Joined", "Network", "Port", "Rule", "read_net"]
 
 Protocol = Literal["tcp", "udp"]
 Addresses = tuple[str, ...]
@@ -21,6 +21,7 @@ _RULE = re.compile(
     r"(?P<to>\[[^\]]+\](/[0-9]+)?|[^:\[\]]+?)(:(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?)?(?P<protocol>/tcp|/udp)?"
 )
 _PORT = re.compile(r"(?:(?P<address>\[[^\]]+\]|[^:\[\]/]+):)?(?P<number>[0-9]{1,5})(?P<protocol>/tcp|/udp)?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _RULE_WORDS = (
     'TARGET[:PORT[-PORT]][/tcp or /udp], where TARGET is "public", an address, a network such as 10.0.0.0/8 or '
@@ -175,6 +176,11 @@ def _check_dns(instance: object, attribute: Any, value: Any) -> None:
             raise check.refuse(instance, attribute, one, "an address that is not of a loopback")
 
 
+def _check_name(instance: object, attribute: Any, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not _NAME.fullmatch(value)):
+        raise check.refuse(instance, attribute, value, "1 to 63 letters, digits and inner -, or None")
+
+
 @attrs.frozen(cache_hash=True)
 class Network:
     """A network stack of the jail's own with a way out, as `Jail` takes for ``net``; ``net=True`` is ``Network()``.
@@ -203,6 +209,10 @@ class Network:
             looked up when the jail is made, by the host; the answer is what is opened, and what the name is in the jail
             (``/etc/hosts``) for its whole life. Default: None, which is ``["public"]``. An empty list opens nothing.
         deny: The same for what may not be reached, whatever `allow` says.
+        name: Of a pod: jails of this program whose network has the same name reach each other, all ports of it, by
+            their `JailSpec.hostname`, which only one of them has at a time. They have one more interface for that, with
+            addresses of its own, and their ``/etc/hosts`` says who is there; rules, ports and the way out stay each
+            jail's own. Others reach nothing of it. At most 63 letters, digits and inner ``-``. Default: None, no pod.
 
     Raises:
         SpecError: Something is no address, port or rule; or is there twice.
@@ -221,6 +231,7 @@ class Network:
     ports: Any = attrs.field(default=(), kw_only=True, converter=_ports)
     allow: Any = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(_rules))
     deny: Any = attrs.field(default=(), kw_only=True, converter=_rules)
+    name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
 
     def __attrs_post_init__(self) -> None:
         """Read rules and ports, so that a wrong one is an error here."""
@@ -256,8 +267,21 @@ class Network:
         return tuple(Port.of(outside, inside) for outside, inside in self.ports)
 
 
+@attrs.frozen(cache_hash=True)
+class Joined:
+    """The network of another jail: what `Jail` makes of ``net=other``. A spec alone does not say which jail that is.
+
+    Attributes:
+        network: What the other one asked for.
+        reserved_ports: Whether ports below 1024 are open in it, by `Allow.reserved_ports` of the other one.
+    """
+
+    network: Network
+    reserved_ports: bool = False
+
+
 def read_net(instance: object, attribute: Any, value: Any) -> None:
     """Refuse what `Jail` does not take for ``net``."""
     # Not "in (False, True, 'host')": 0 and 1 compare equal to the bools.
-    if not isinstance(value, bool | Network) and not (isinstance(value, str) and value == "host"):
-        raise check.refuse(instance, attribute, value, 'False, True, "host" or a Network')
+    if not isinstance(value, bool | Network | Joined) and not (isinstance(value, str) and value == "host"):
+        raise check.refuse(instance, attribute, value, 'False, True, "host", a Network or another Jail')

@@ -5,46 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
-from tests.facts import PYTHON
 from tests.net.bed import WEB, Bed
-from tests.patience import patient
+from tests.net.remains import gone, left
 
 pytestmark = [pytest.mark.requires("root", "python", "network"), pytest.mark.timeout(120)]
-
-
-TABLES = """
-import socket, struct
-with socket.socket(16, socket.SOCK_RAW, 12) as sock:
-    # NFT_MSG_GETTABLE of every family; the first attribute of an answer is the name of a table.
-    sock.send(struct.pack("=IHHIIBBH", 20, 10 << 8 | 1, 0x301, 1, 0, 0, 0, 0))
-    data = sock.recv(1 << 16)
-    while len(data) >= 20 and struct.unpack_from("=H", data, 4)[0] == 10 << 8:
-        size, name = struct.unpack_from("=I", data)[0], struct.unpack_from("=H", data, 20)[0]
-        print(data[24:20 + name].rstrip(b"\\0").decode())
-        data = data[size:]
-"""
-
-
-def left(world: Bed) -> list[str]:
-    """Return what there is on the host that a jail's network is made of."""
-    script = f"ip -o link | cut -d: -f2; ip route | grep jk; ip -6 route | grep jk; ps -eo args | grep '^[^ ]*pasta'; {PYTHON} -IS -c '{TABLES}'"
-    return [
-        line
-        for line in world.sh(f"({script}) || true").split("\n")
-        if line and not line.startswith((" lo", " eth0", " lan0"))
-    ]
-
-
-def gone(world: Bed) -> list[str]:
-    """The same, when the kernel has had time to take away what nobody holds any more."""
-    deadline = time.monotonic() + patient(20)
-    while (found := left(world)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
 
 
 def test_nothing_is_left_of_a_network(world: Bed, user: bool) -> None:
@@ -59,12 +26,14 @@ def test_nothing_is_left_of_a_network(world: Bed, user: bool) -> None:
     assert left(world) == []
 
 
-def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool) -> None:
+@pytest.mark.parametrize("net", ["True", "jailkit.Network(name='pod')"], ids=["alone", "pod"])
+def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool, net: str) -> None:
     """Whatever call of the set-up fails, the start does, with an address, and leaves nothing; there are many calls."""
     code = """
     import errno, gc, subprocess
     from jailkit._network import netlink, pasta, space, veth
-    jailkit.run(["true"], net=True)
+    net = eval(sys.argv[1])
+    jailkit.run(["true"], net=net)
     words = ("ask", "transact", "has")
     saved = {word: getattr(netlink.Netlink, word) for word in words}
     calls = []
@@ -77,24 +46,25 @@ def test_nothing_is_left_after_an_error_at_any_step(world: Bed, user: bool) -> N
         return call
     def count():
         done = subprocess.run("ip link; ps -eo args | grep [/]pasta", shell=True, capture_output=True, text=True)
-        return done.stdout.count("mtu") + done.stdout.count("sh -c")
+        files = [name for name in os.listdir("/tmp") if name.startswith(f"jailkit-files-{os.getpid()}-")]
+        return done.stdout.count("mtu") + done.stdout.count("sh -c") + len(files)
     def descriptors():
         paths = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
         return {(path, os.readlink(path)) for path in paths if os.path.lexists(path)}
     before, said, open_before = count(), set(), descriptors()
-    for at in range(1, 30):
+    for at in range(1, 60):
         calls.clear()
         for word in words:
             setattr(netlink.Netlink, word, breaking(word, at))
         try:
-            with Jail(net=True):
+            with Jail(net=net):
                 break
         except jailkit.LaunchError as error:
             said.add((error.phase, error.errno == errno.ENOBUFS))
     gc.collect()
     say([at > 6, sorted(said), count() - before, sorted(descriptors() - open_before)])
     """
-    many, said, more, opened = world.python(code, user=user)
+    many, said, more, opened = world.python(code, net, user=user)
     assert (many, said, more, opened) == (True, [["network", True]], 0, [])
     assert gone(world) == []
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jailkit import Network, UnsupportedError
 from jailkit.plan import Host, NetworkPlan, Uplink, compile_plan, explain
-from jailkit.spec import JailSpec, Level
+from jailkit.spec import JailSpec, Joined, Level
 from tests.plans import QUICK, root_host, steps_of, user_host, where
 
 UPLINK = Uplink(
@@ -186,3 +186,37 @@ def test_isolation_says_what_is_open() -> None:
         assert found.state == "enforced"
         assert all(text in found.fact for text in (word, "public", "IPv6"))
         assert "belongs to the host" in explain(plan)
+
+
+@pytest.mark.parametrize("means", ["veth", "pasta"])
+def test_a_jail_of_a_pod_is_bound_its_names(means: str) -> None:
+    """The file is opened with the caller's rights, attached for reading, and does not say where the jail itself is."""
+    spec = JailSpec(net=Network(name="shop", allow=["good.test"]), hostname="shelf")
+    plan = compile_plan(spec, host(means=means, names_file="/tmp/there"))
+    steps = steps_of(plan)
+    (opened,) = where(steps, "open_tree", path="/tmp/there")
+    (attached,) = where(steps, "attach", slot="net:hosts")
+    (closed,) = where(steps, "setattr", slot="net:hosts")
+    assert opened < closed < attached
+    assert steps[closed].value == ("MOUNT_ATTR_RDONLY", "MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV")
+    assert not where(steps, "file", path="files/hosts")
+    assert plan.network is not None
+    assert plan.network.pod is not None
+    assert "good.test" in plan.network.pod.names
+    assert "shelf" not in plan.network.pod.names
+    assert "'shop'" in next(one.fact for one in plan.isolation if one.name == "network")
+
+
+def test_a_root_that_can_be_written_to_keeps_its_names() -> None:
+    """Nothing is bound over the /etc/hosts of the caller's directory."""
+    spec = JailSpec("/srv/root", net=Network(name="shop"), writable="yes")
+    made = attrs.evolve(host(names_file="/tmp/there"), idmapped=frozenset(["/srv/root"]))
+    assert not where(steps_of(compile_plan(spec, made)), "open_tree", path="/tmp/there")
+
+
+def test_reserved_ports_are_those_of_the_network() -> None:
+    """A jail in the network of another one cannot open them; one whose network has them open has them too."""
+    with pytest.raises(UnsupportedError, match="reserved_ports"):
+        compile_plan(JailSpec(net=Joined(Network()), allow=["reserved_ports"]), host())
+    plan = compile_plan(JailSpec(net=Joined(Network(), reserved_ports=True), allow=["reserved_ports"]), host())
+    assert "shared" in next(one.fact for one in plan.isolation if one.name == "network")

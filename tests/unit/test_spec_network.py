@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jailkit import JailSpec, Network, SpecError
+from jailkit import Jail, JailSpec, Network, SpecError
 from jailkit.spec import Port, Rule
 
 
@@ -112,3 +112,27 @@ def test_a_network_is_a_value() -> None:
     net = Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1")
     assert net == Network(allow=("a:1",), ports={80: 80}, ip4="10.0.0.1")
     assert len({net, Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1"), Network()}) == 2
+
+
+@pytest.mark.parametrize("net", [False, "host"])
+def test_a_jail_without_a_way_out_shares_nothing(net: Any) -> None:
+    """It is refused when it is asked for, before anything is started; the words say what to ask for instead."""
+    with pytest.raises(SpecError, match="allow"):
+        Jail(net=Jail(net=net))
+
+
+def test_the_network_of_another_jail_is_in_the_spec() -> None:
+    """By value, without the jail; whoever shares with a jail that shares is in the network of the first."""
+    first = Jail(net=Network(allow=["10.0.0.1"]), allow=["reserved_ports"])
+    second, third = Jail(net=first), Jail(net=Jail(net=first))
+    assert first.spec.network == second.spec.network == third.spec.network
+    assert second.spec == third.spec == JailSpec(net=second.spec.net)
+    assert second.spec != first.spec
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "a.b", "a" * 64, 3, b"a", "a\n"])
+def test_what_is_no_name_of_a_pod(name: Any) -> None:
+    """It is part of a file's name, and a label as of a host name."""
+    with pytest.raises(SpecError, match=r"network\.name"):
+        Network(name=name)
+    assert Network(name="a" * 63).name == "a" * 63
