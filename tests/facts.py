@@ -204,6 +204,19 @@ def _network() -> bool:
     return subprocess.run(command, capture_output=True, timeout=patient(30), check=False, cwd="/").returncode == 0
 
 
+def _shaping() -> bool:
+    """The kernel has the queueing discipline tbf (sch_tbf) and nft's limit (nft_limit), and tc(8) is there."""
+    filters = "from jailkit._network.rules import *; from jailkit._network.netlink import *; "
+    filters += "Netlink.here(FILTER).transact(*brake(1024, 1024))"
+    bucket = 'tc qdisc add dev one root tbf rate 1mbit burst 32k latency 50ms && exec "$0" -c "$1"'
+    script = f"ip link add one type veth peer name other && {bucket}"
+    command = ["unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "-n", "sh", "-c", script, sys.executable, filters]
+    return (
+        _network()
+        and subprocess.run(command, capture_output=True, timeout=patient(30), check=False, cwd="/").returncode == 0
+    )
+
+
 def _vm() -> bool:
     """The suite runs in a virtual machine of the test bed (make test-vm), where it may do what a host would mind."""
     return "JAILKIT_VM_CGROUP" in os.environ
@@ -220,7 +233,7 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
     "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
-    "network": _network,
+    "network": _network, "shaping": _shaping,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})

@@ -113,9 +113,9 @@ def snapshot() -> set[Thing]:
 
 
 def _is_janitor(pid: int) -> bool:
-    """Whether it looks after the control groups of this process, and lives as long."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return f"JAILKIT_GROUPS=jailkit-{os.getpid()}-".encode() in file.read()
+    """Whether it looks after the control groups of this process, and lives as long; see jailkit/_janitor.py."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return f"jailkit-{os.getpid()}-".encode() in file.read().split(b"\0")
     return False
 
 

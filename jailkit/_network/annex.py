@@ -52,6 +52,7 @@ class Annex:
     def _furnish(self, space: object) -> None:
         from jailkit._network.netlink import address, link, route  # noqa: PLC0415
         from jailkit._network.rules import jail_side  # noqa: PLC0415
+        from jailkit._network.shaping import slow_arrivals, slow_sending  # noqa: PLC0415
         from jailkit._network.space import Space  # noqa: PLC0415
         from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
@@ -60,6 +61,10 @@ class Annex:
         space.filter.transact(*jail_side(self._plan.ways))
         gateways, own = self._means.open(space, self.ports)
         index = space.route.has(INSIDE)
+        if self._plan.bandwidth:
+            slow_sending(space.route, index, self._plan.bandwidth)
+            if self._plan.means != "veth":
+                slow_arrivals(space.filter, self._plan.bandwidth)
         used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
         space.route.ask(
             *(address(index, mine, 128 if ":" in mine else 32) for _, mine in used),

@@ -12,7 +12,7 @@ from jailkit._network.netlink import Pairs, chain, rule, table
 from jailkit.plan import Way
 from jailkit.spec import Port
 
-__all__ = ["host_side", "jail_side"]
+__all__ = ["brake", "host_side", "jail_side"]
 
 _Expression = tuple[str, Pairs]
 _Expressions = tuple[_Expression, ...]
@@ -228,3 +228,25 @@ def _published(port: Port, to: str) -> _Expressions:
     )
     where = (*_address(port.address), *_protocol(port.protocol), *_ports((port.number, port.number)))
     return (*where, *loads, ("nat", nat))
+
+
+def brake(rate: int, burst: int) -> tuple[bytes, ...]:
+    """Return a table for the jail's own network namespace: what arrives faster is dropped, and sent again later.
+
+    Args:
+        rate: Bytes per second. What may arrive at once, after a quiet time, is what a second lets through.
+        burst: Bytes on top of that.
+    """
+    here = f"{_TABLE}-rate"
+    limit: Pairs = (
+        ("NFTA_LIMIT_RATE", rate),
+        ("NFTA_LIMIT_UNIT", 1),
+        ("NFTA_LIMIT_BURST", burst),
+        ("NFTA_LIMIT_TYPE", 1),  # NFT_LIMIT_PKT_BYTES
+        ("NFTA_LIMIT_FLAGS", 1),  # NFT_LIMIT_F_INV: matches what is above
+    )
+    return (
+        table(here, owned=False),
+        chain(here, "in", _INPUT, priority=_EARLY),
+        rule(here, "in", (*_name(_IIFNAME, "lo", _NEQ), ("limit", limit), _verdict(_DROP))),
+    )

@@ -17,6 +17,7 @@ import attrs
 
 from jailkit._network.netlink import FILTER, ROUTE, Netlink, address, link, route
 from jailkit._network.rules import host_side
+from jailkit._network.shaping import slow_sending
 from jailkit._network.space import Space, write_setting
 from jailkit.plan import NetworkPlan
 from jailkit.spec import Port
@@ -60,6 +61,8 @@ class Veth:
             self._filter = Netlink.here(FILTER)
             self._filter.transact(*host_side(self.name, self._plan.ways, own, tuple(self._each_address(ports))))
             self._settings(local=bool(ports))
+            if self._plan.bandwidth:
+                slow_sending(host, index, self._plan.bandwidth)
             host.ask(
                 *(address(index, text, 128 if ":" in text else 32) for text in gateways),
                 link((), index=index, up=True),

@@ -70,6 +70,7 @@ class NetworkPlan:
         ports: What is published.
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
+        bandwidth: Bytes per second in each direction, or None.
     """
 
     means: str
@@ -82,6 +83,7 @@ class NetworkPlan:
     ports: tuple[Port, ...]
     reserved_ports: bool
     pasta: str
+    bandwidth: int | None = None
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -114,6 +116,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         ports=wanted.published,
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,
+        bandwidth=wanted.bandwidth,
     )
 
 
@@ -241,4 +244,5 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
     found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
     six = "" if plan.way6 else "; no way out by IPv6"
-    return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}")
+    speed = f"; at most {plan.bandwidth} bytes per second each way" if plan.bandwidth else ""
+    return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}{speed}")

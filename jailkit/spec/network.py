@@ -175,6 +175,11 @@ def _check_dns(instance: object, attribute: Any, value: Any) -> None:
             raise check.refuse(instance, attribute, one, "an address that is not of a loopback")
 
 
+def _check_bandwidth(instance: object, attribute: Any, value: Any) -> None:
+    if value is not None and not check.is_int(value, 1024, 2**32 - 1):
+        raise check.refuse(instance, attribute, value, "bytes per second, 1024 to 4294967295, or None")
+
+
 @attrs.frozen(cache_hash=True)
 class Network:
     """A network stack of the jail's own with a way out, as `Jail` takes for ``net``; ``net=True`` is ``Network()``.
@@ -203,6 +208,12 @@ class Network:
             looked up when the jail is made, by the host; the answer is what is opened, and what the name is in the jail
             (``/etc/hosts``) for its whole life. Default: None, which is ``["public"]``. An empty list opens nothing.
         deny: The same for what may not be reached, whatever `allow` says.
+        bandwidth: Bytes per second that the jail may send, and that it may receive, all its programs together: 1024 to
+            4294967295, counted with the heads of the packets. Kept by the kernel, outside the jail (tc-tbf(8)); for an
+            ordinary user, what arrives too fast is dropped (nft(8)), so that senders slow down. For a moment after a
+            quiet time more is let through: a tenth of a second's worth, at least 16 KiB; for an ordinary user, what
+            arrives in a second. Loopback is not counted, nor is it a share: it bounds this jail, and keeps nothing
+            free for others. Default: None, no bound.
 
     Raises:
         SpecError: Something is no address, port or rule; or is there twice.
@@ -221,6 +232,7 @@ class Network:
     ports: Any = attrs.field(default=(), kw_only=True, converter=_ports)
     allow: Any = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(_rules))
     deny: Any = attrs.field(default=(), kw_only=True, converter=_rules)
+    bandwidth: int | None = attrs.field(default=None, kw_only=True, validator=_check_bandwidth)
 
     def __attrs_post_init__(self) -> None:
         """Read rules and ports, so that a wrong one is an error here."""

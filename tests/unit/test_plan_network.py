@@ -178,6 +178,17 @@ def test_nobody_gets_a_network_that_nobody_looked_for() -> None:
         compile_plan(JailSpec(net=True), root_host())
 
 
+@pytest.mark.parametrize("means", ["veth", "pasta"])
+def test_a_bound_on_the_speed_is_in_the_plan(means: str) -> None:
+    """And in the list of what is isolated; without one there is none."""
+    plan = compile_plan(JailSpec(net=Network(bandwidth=12345)), host(means=means))
+    assert plan.network is not None
+    assert plan.network.bandwidth == 12345
+    (found,) = [one for one in plan.isolation if one.name == "network"]
+    assert "at most 12345 bytes per second each way" in found.fact
+    assert planned(True, means=means).bandwidth is None
+
+
 def test_isolation_says_what_is_open() -> None:
     """By what means, and which rules; and that there is no IPv6, where there is none."""
     for means, word in (("veth", "NAT"), ("pasta", "pasta")):

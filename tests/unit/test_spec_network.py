@@ -77,6 +77,7 @@ def test_a_port_in_parts(outside: Any, port: Port) -> None:
         *(("ports", value) for value in ({70000: 80}, {-1: 80}, {True: 80}, {"x": 80}, {80: 0}, {80: "80"})),
         *(("ports", value) for value in ({"[::1]:80": 80}, [80], 80)),
         ("ports", {8080: 80, "127.0.0.1:8080": 81}),
+        *(("bandwidth", value) for value in (0, 1023, 2**32, -5, True, 1e6, "10M")),
         *(("allow", value) for value in ("public", ["public", "public"], 5)),
         *(("dns", value) for value in (["127.0.0.53"], ["a"], ["1.1.1.1"] * 4, "1.1.1.1", ["::1"])),
         *(("ip4", value) for value in ("10.0.0.0/8", "2001:db8::1", "127.0.0.1", "224.0.0.1", "0.0.0.0", "x", 5)),
