@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from jailkit.plan import NetworkPlan
 from jailkit.spec import Port
+
+if TYPE_CHECKING:
+    from jailkit._network.space import Space
 
 __all__ = ["Annex"]
 
@@ -19,11 +24,13 @@ class Annex:
     def __init__(self, plan: NetworkPlan) -> None:
         """Make nothing yet."""
         # Here, and not above: pyroute2 is an extra, and takes a quarter of a second to import.
+        from jailkit._network.moved import Moved  # noqa: PLC0415
         from jailkit._network.pasta import Pasta  # noqa: PLC0415
         from jailkit._network.veth import Veth  # noqa: PLC0415
 
         self._plan = plan
-        self._means: Veth | Pasta = Veth(plan) if plan.means == "veth" else Pasta(plan)
+        made: dict[str, Callable[[NetworkPlan], Veth | Pasta | Moved]] = {"veth": Veth, "pasta": Pasta, "moved": Moved}
+        self._means = made[plan.means](plan)
         self._held: list[socket.socket] = []
         self.ports: tuple[Port, ...] = ()
         self.addresses: tuple[str, ...] = ()
@@ -39,7 +46,10 @@ class Annex:
 
         try:
             self._claim()
-            space = make_space(privileged=self._plan.means == "veth", reserved_ports=self._plan.reserved_ports)
+            plan = self._plan
+            space = make_space(
+                privileged=plan.means != "pasta", reserved_ports=plan.reserved_ports, told=plan.means == "moved"
+            )
             try:
                 self._furnish(space)
                 return tuple(os.dup(fd) for fd in space.fds)
@@ -49,22 +59,26 @@ class Annex:
             self.close()
             raise
 
-    def _furnish(self, space: object) -> None:
-        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+    def _furnish(self, space: Space) -> None:
+        from jailkit._network.moved import Moved  # noqa: PLC0415
+        from jailkit._network.netlink import link  # noqa: PLC0415
         from jailkit._network.rules import jail_side  # noqa: PLC0415
-        from jailkit._network.shaping import slow_arrivals, slow_sending  # noqa: PLC0415
-        from jailkit._network.space import Space  # noqa: PLC0415
-        from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
-        assert isinstance(space, Space)  # noqa: S101 - for mypy
         space.route.ask(link((), index=space.route.has("lo"), up=True))
         space.filter.transact(*jail_side(self._plan.ways))
-        gateways, own = self._means.open(space, self.ports)
-        index = space.route.has(INSIDE)
+        if isinstance(self._means, Moved):
+            index, self.addresses = self._means.furnish(space)
+        else:
+            index = self._wire(space, *self._means.open(space, self.ports))
         if self._plan.bandwidth:
-            slow_sending(space.route, index, self._plan.bandwidth)
-            if self._plan.means != "veth":
-                slow_arrivals(space.filter, self._plan.bandwidth)
+            self._slow(space, index, self._plan.bandwidth)
+
+    def _wire(self, space: Space, gateways: tuple[str, str], own: tuple[str, str]) -> int:
+        """Give the jail's end of its wire addresses and routes; return its number."""
+        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+        from jailkit._network.veth import INSIDE  # noqa: PLC0415
+
+        index = space.route.has(INSIDE)
         used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
         space.route.ask(
             *(address(index, mine, 128 if ":" in mine else 32) for _, mine in used),
@@ -77,6 +91,14 @@ class Annex:
             ),
         )
         self.addresses = tuple(mine for _, mine in used)
+        return index
+
+    def _slow(self, space: Space, index: int, rate: int) -> None:
+        from jailkit._network.shaping import slow_arrivals, slow_sending  # noqa: PLC0415
+
+        slow_sending(space.route, index, rate)
+        if self._plan.means != "veth":  # whose other end is the host's, and does it there
+            slow_arrivals(space.filter, rate)
 
     def _claim(self) -> None:
         """Take the addresses and ports that the caller has named; as long as we live nobody else gets them."""

@@ -20,7 +20,20 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-__all__ = ["FILTER", "ROUTE", "Netlink", "Pairs", "address", "bucket", "chain", "link", "route", "rule", "table"]
+__all__ = [
+    "FILTER",
+    "ROUTE",
+    "Netlink",
+    "Pairs",
+    "address",
+    "bucket",
+    "chain",
+    "link",
+    "question",
+    "route",
+    "rule",
+    "table",
+]
 
 Pairs = Sequence[tuple[str, Any]]
 """Attributes of a message: names and values."""
@@ -63,8 +76,7 @@ class Netlink:
 
     def has(self, name: str) -> int:
         """Return the index of an interface, or 0."""
-        asked = _encoded(ifinfmsg(), {}, (("IFLA_IFNAME", name),), 18, _REQUEST)
-        self.sock.send(asked)
+        self.sock.send(question(name))
         answer = self.sock.recv(1 << 16)
         return 0 if _HEAD.unpack_from(answer)[1] == _NLMSG_ERROR else int(struct.unpack_from("=i", answer, 20)[0])
 
@@ -95,6 +107,11 @@ def _encoded(message: Any, fields: dict[str, Any], pairs: Pairs, kind: int, flag
 
 
 # --- interfaces -------------------------------------------------------------------------------------------------
+
+
+def question(name: str) -> bytes:
+    """Ask for the interface of a name."""
+    return _encoded(ifinfmsg(), {}, (("IFLA_IFNAME", name),), 18, _REQUEST)
 
 
 def link(pairs: Pairs, *, index: int = 0, make: bool = False, remove: bool = False, up: bool = False) -> bytes:

@@ -169,7 +169,14 @@ _NAME = "jk#####"
 """In place of the name of an interface, and as long as one: encoding takes longer than all else, and is done once."""
 
 
-def host_side(name: str, ways: tuple[Way, ...], addresses: tuple[str, ...], ports: tuple[Port, ...]) -> list[bytes]:
+def host_side(
+    name: str,
+    ways: tuple[Way, ...],
+    addresses: tuple[str, ...],
+    ports: tuple[Port, ...],
+    *,
+    hidden: tuple[str, ...],
+) -> list[bytes]:
     """Return the table of one jail for the host's network namespace; it ends with the socket that makes it.
 
     Args:
@@ -177,10 +184,11 @@ def host_side(name: str, ways: tuple[Way, ...], addresses: tuple[str, ...], port
         ways: What the jail may send.
         addresses: The jail's, IPv4 first.
         ports: What is published, with the ports that they became.
+        hidden: Those of the addresses that become one of the host's on the way out.
     """
     here, toward = f"{_TABLE}-{name}", _name(_OIFNAME, name)
     messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
-    for address in addresses:
+    for address in hidden:
         away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
         messages.append(rule(here, "from", (*away, ("masq", ()))))
     if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1

@@ -87,20 +87,28 @@ def write_setting(name: str, value: str) -> None:
         file.write(value)
 
 
-def _settings(gid: int, *, reserved_ports: bool) -> dict[str, str]:
+def _settings(gid: int, *, reserved_ports: bool, told: bool) -> dict[str, str]:
+    # A router that is heard of by an interface of the host's shall not give it addresses and routes.
+    quiet = told and os.path.exists("/proc/sys/net/ipv6/conf/default/accept_ra")
     return {
+        **({"ipv6/conf/default/accept_ra": "0"} if quiet else {}),
         "ipv4/ping_group_range": f"{gid} {gid}" if gid else "0 2147483647",  # ping(8) without a raw socket
         **({"ipv4/ip_unprivileged_port_start": "0"} if reserved_ports else {}),
     }
 
 
-def make_space(*, privileged: bool, reserved_ports: bool) -> Space:
+def make_space(*, privileged: bool, reserved_ports: bool, told: bool = False) -> Space:
     """Make a network namespace with a loopback that is up.
+
+    Args:
+        privileged: Whether it belongs to the host's users.
+        reserved_ports: Whether every program may listen on ports below 1024.
+        told: Whether its interfaces have the addresses and routes they are given, and listen to no router.
 
     Raises:
         OSError: It cannot be made.
     """
-    settings = _settings(0 if privileged else os.getegid(), reserved_ports=reserved_ports)
+    settings = _settings(0 if privileged else os.getegid(), reserved_ports=reserved_ports, told=told)
     return (
         _in_a_thread(settings) if privileged else _by_a_helper([f"{name}={value}" for name, value in settings.items()])
     )

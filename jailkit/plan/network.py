@@ -60,7 +60,8 @@ class NetworkPlan:
     """A network that is made for one jail before it starts.
 
     Attributes:
-        means: ``veth`` (a pair of interfaces, NAT by the kernel) or ``pasta`` (a process of the caller's).
+        means: ``veth`` (a pair of interfaces, NAT by the kernel), ``pasta`` (a process of the caller's) or ``moved``
+            (an interface of the host).
         ways: Rules, the first that matches decides; what none matches is refused.
         pool: The private IPv4 network that addresses are taken from.
         ip4: Address asked for, or None for one of the pool.
@@ -71,6 +72,9 @@ class NetworkPlan:
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
         bandwidth: Bytes per second in each direction, or None.
+        interface: The one that is moved.
+        lengths: Of the networks of `ip4` and `ip6`, where they are named.
+        gateways: Those that were named; of veth, packets of these versions of IP are not translated.
     """
 
     means: str
@@ -84,6 +88,9 @@ class NetworkPlan:
     reserved_ports: bool
     pasta: str
     bandwidth: int | None = None
+    interface: str = ""
+    lengths: tuple[int, int] = (32, 128)
+    gateways: tuple[str, ...] = ()
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -109,15 +116,26 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         means=uplink.means,
         ways=_ways(wanted, uplink),
         pool=uplink.pool,
-        ip4=wanted.ip4,
-        ip6=wanted.ip6,
-        way6=uplink.way6,
+        ip4=_bare(wanted.ip4),
+        ip6=_bare(wanted.ip6),
+        way6=any(":" in one for one in wanted.gateway) if wanted.interface else uplink.way6,
         own=uplink.own,
         ports=wanted.published,
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,
         bandwidth=wanted.bandwidth,
+        interface=wanted.interface or "",
+        lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
+        gateways=wanted.gateway,
     )
+
+
+def _bare(address: str | None) -> str | None:
+    return address.partition("/")[0] if address else None
+
+
+def _length(address: str | None, default: int) -> int:
+    return int((address or "").partition("/")[2] or default)
 
 
 def _asked(spec: JailSpec) -> str:
@@ -241,7 +259,9 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     if plan is None or spec.network is None:
         return None
     names = [rule.to for rule in spec.network.rules]
-    by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
+    nat = "" if plan.gateways else " and NAT"
+    moved = f"the interface {plan.interface}, the host's before and after"
+    by = {"veth": f"a pair of interfaces{nat}", "pasta": "pasta, as the caller", "moved": moved}[plan.means]
     found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
     six = "" if plan.way6 else "; no way out by IPv6"
     speed = f"; at most {plan.bandwidth} bytes per second each way" if plan.bandwidth else ""

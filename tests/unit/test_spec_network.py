@@ -113,3 +113,53 @@ def test_a_network_is_a_value() -> None:
     net = Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1")
     assert net == Network(allow=("a:1",), ports={80: 80}, ip4="10.0.0.1")
     assert len({net, Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1"), Network()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"interface": "eth7"}, "ip4"),
+        ({"interface": "eth7", "ip4": "10.9.9.5"}, "ip4"),
+        ({"interface": "eth7", "ip6": "fd09::5"}, "ip6"),
+        ({"interface": "eth7", "ip4": "10.9.9.5/24", "ports": {80: 80}}, "ports"),
+        ({"ip4": "10.9.9.5/24"}, "ip4"),
+        ({"ip4": "10.9.9.5/33", "interface": "eth7"}, "ip4"),
+        ({"ip4": "10.9.9.5/0", "interface": "eth7"}, "ip4"),
+        ({"gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": "10.9.9.5", "gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.8.1"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.5"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.255"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.0"}, "gateway"),
+        ({"ip6": "fd09::5/64", "gateway": "fe80::1"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": ["10.9.9.1", "10.9.9.2"]}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "router"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": 5}, "gateway"),
+        *(
+            ({"ip4": "10.9.9.5/24", "interface": name}, "interface")
+            for name in ("", "lo", "..", "a/b", "a b", "x" * 16, "a:1", "%d", 7)
+        ),
+    ],
+)
+def test_what_does_not_fit_an_interface_or_a_gateway(fields: dict[str, Any], wrong: str) -> None:
+    """A length where one is needed and nowhere else, a gateway that is a neighbour; the error names the field."""
+    with pytest.raises(SpecError) as caught:
+        Network(**fields)
+    assert caught.value.field == f"network.{wrong}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"interface": "eth7", "ip4": "10.9.9.5/24"},
+        {"interface": "eth7", "ip4": "10.9.9.4/31", "gateway": "10.9.9.5"},
+        {"interface": "eth7", "ip6": "fd09::5/64", "gateway": "fe80::1"},
+        {"interface": "eth7", "ip4": "10.9.9.5/24", "ip6": "fd09::5/64", "gateway": ["10.9.9.1", "fd09::1"]},
+        {"ip4": "10.9.9.5/24", "gateway": "10.9.9.1", "ports": {80: 80}},
+    ],
+)
+def test_what_fits(fields: dict[str, Any]) -> None:
+    """A gateway alone is a tuple of one; the value can be a key."""
+    made = Network(**fields)
+    assert isinstance(made.gateway, tuple)
+    assert hash(made) == hash(Network(**fields))
