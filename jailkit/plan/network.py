@@ -258,11 +258,30 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     """Say what the network of a jail with a way out keeps apart; None for other jails."""
     if plan is None or spec.network is None:
         return None
-    names = [rule.to for rule in spec.network.rules]
+    names = [_in_words(rule) for rule in spec.network.rules]
     nat = "" if plan.gateways else " and NAT"
     moved = f"the interface {plan.interface}, the host's before and after"
     by = {"veth": f"a pair of interfaces{nat}", "pasta": "pasta, as the caller", "moved": moved}[plan.means]
-    found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
+    found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}{_details(spec.network)}"
     six = "" if plan.way6 else "; no way out by IPv6"
     speed = f"; at most {plan.bandwidth} bytes per second each way" if plan.bandwidth else ""
     return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}{speed}")
+
+
+def _in_words(rule: Rule) -> str:
+    """Write a rule as it may be given."""
+    ports = "" if rule.ports is None else ":" + "-".join(map(str, dict.fromkeys(rule.ports)))
+    to = f"[{rule.to.replace('/', ']/', 1)}" if ":" in rule.to and ports else rule.to
+    return f"{to}{ports}" + (f"/{rule.protocol}" if rule.protocol else "")
+
+
+def _details(wanted: Network) -> str:
+    """Say what was asked for beside `allow`."""
+    refused = ", ".join(map(_in_words, wanted.refused))
+    servers = ", ".join(wanted.dns or ()) or "none"
+    ports = ", ".join(f"{one.address}:{one.number} to {one.inside}/{one.protocol}" for one in wanted.published)
+    return (
+        (f", but not {refused}" if refused else "")
+        + ("" if wanted.dns is None else f"; name servers: {servers}")
+        + (f"; published: {ports}" if ports else "")
+    )
