@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Sequence
 
 __all__ = ["PREFIX", "keeper", "look_after"]
 
@@ -75,12 +76,13 @@ def _tell(directory: str) -> None:
             os.write(_pipe, os.fsencode(directory) + b"\n")
 
 
-def keeper(script: str, *words: str) -> int:
+def keeper(script: str, *words: str, keep: Sequence[int] = ()) -> int:
     """Start a shell in the background that outlives this process, and is no child of it.
 
     Args:
         script: What it does. Descriptor 3 ends when this process is gone.
         words: Its arguments.
+        keep: Descriptors that it gets beside, under their numbers, which are not 3.
 
     Returns:
         The end of the pipe that holds it back: to write lines to, and to keep open. -1: it could not be started.
@@ -96,6 +98,7 @@ def keeper(script: str, *words: str) -> int:
             start_new_session=True,
             timeout=10,
             check=False,
+            pass_fds=keep,
         )
         if done.returncode == 0:
             ours, kept = -1, ours

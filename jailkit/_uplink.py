@@ -31,9 +31,12 @@ def find_uplink(wanted: Network, *, privileged: bool) -> Uplink:
     routes = tuple(_routes4())
     usable, unreachable = _resolvers()
     missing = [] if importlib.util.find_spec("pyroute2") else [_NO_PYROUTE2]
-    missing += _missing_for_veth(wanted, routes) if privileged else _missing_for_pasta()
+    if wanted.interface or wanted.gateway:
+        missing += _missing_for_wire(wanted, privileged=privileged)
+    if not wanted.interface:
+        missing += _missing_for_veth(wanted, routes) if privileged else _missing_for_pasta()
     return Uplink(
-        means="veth" if privileged else "pasta",
+        means="moved" if wanted.interface else "veth" if privileged else "pasta",
         missing=tuple(missing),
         pasta=shutil.which("pasta") or "pasta",
         pool=_pool([network for _, network in routes]),
@@ -50,6 +53,19 @@ _NO_PYROUTE2 = (
     "the Python package pyroute2, by which jailkit speaks to the kernel, is missing",
     'pip install "jailkit[net]"',
 )
+
+
+def _missing_for_wire(wanted: Network, *, privileged: bool) -> list[tuple[str, str]]:
+    """An interface of the host and a network that knows the jail's address are root's to give."""
+    if not privileged:
+        what = "interface" if wanted.interface else "gateway"
+        return [(f"{what}= is for root: what an ordinary user's jail sends has the host's address", "run as root")]
+    try:
+        socket.if_nametoindex(wanted.interface or "lo")
+    except OSError:
+        words = f"this host has no interface {wanted.interface}, or another jail has it now"
+        return [(words, "ip link shows those that it has")]
+    return []
 
 
 def _missing_for_pasta() -> list[tuple[str, str]]:

@@ -198,10 +198,26 @@ def _network() -> bool:
     """The kernel has veth and nftables, and pasta, ip(8), curl and pyroute2 are installed (make apt-net)."""
     if not all(map(shutil.which, ("pasta", "ip", "curl"))) or not importlib.util.find_spec("pyroute2"):
         return False
-    filters = "from jailkit._network.netlink import *; Netlink.here(FILTER).transact(table('try', owned=True))"
-    script = 'ip link add one type veth peer name other && exec "$0" -c "$1"'
-    command = ["unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "-n", "sh", "-c", script, sys.executable, filters]
-    return subprocess.run(command, capture_output=True, timeout=patient(30), check=False, cwd="/").returncode == 0
+    return _networked("true", "table('try', owned=True)")
+
+
+def _shaping() -> bool:
+    """The kernel has the queueing discipline tbf (sch_tbf) and nft's limit (nft_limit), and tc(8) is there."""
+    return _network() and _networked("tc qdisc add dev one root tbf rate 1mbit burst 32k latency 50ms", "*brake(9, 9)")
+
+
+def _macvlan() -> bool:
+    """The kernel has a second kind of virtual interface, macvlan."""
+    return _network() and _networked("ip link add mac0 link one type macvlan", "table('try', owned=True)")
+
+
+def _networked(command: str, messages: str) -> bool:
+    """Whether a new network with a pair of interfaces takes a command, and messages about packet filters."""
+    filters = "from jailkit._network.rules import *; from jailkit._network.netlink import *; "
+    filters += f"Netlink.here(FILTER).transact({messages})"
+    script = f'ip link add one type veth peer name other && {command} && exec "$0" -c "$1"'
+    words = ["unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "-n", "sh", "-c", script, sys.executable, filters]
+    return subprocess.run(words, capture_output=True, timeout=patient(30), check=False, cwd="/").returncode == 0
 
 
 def _vm() -> bool:
@@ -220,7 +236,7 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
     "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
-    "network": _network,
+    "network": _network, "shaping": _shaping, "macvlan": _macvlan,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})

@@ -26,6 +26,7 @@ from jailkit import (
 )
 from jailkit._cli import output
 from jailkit._cli.grading import GRADING
+from jailkit._cli.network import tell_ports
 from jailkit._cli.options import EXIT_JAIL_FAILED, parse
 from jailkit._cli.signals import Forwarder, Interrupted
 from jailkit._cli.terminal import Window, size
@@ -139,6 +140,7 @@ def _ended(options: argparse.Namespace) -> Result[bytes]:
     with Forwarder() as forwarder:
         with planned as jail:
             trace.mark("build the jail")
+            tell_ports(jail)
             with jail.popen(options.argv, stdin=0, stdout=stdout, stderr=stderr) as program:
                 trace.mark("start the program")
                 forwarder.aim(program)
@@ -163,6 +165,7 @@ def _ended_on_terminal(options: argparse.Namespace, *, unbounded: bool) -> Resul
         Jail.from_spec(spec) as jail,
         jail.popen(options.argv, pty=size(), env=env) as program,
     ):
+        tell_ports(jail)
         forwarder.aim(program)
         with Window(program) as window:
             window.show()

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from jailkit import Allow, Command, JailSpec, Level, Limits, SpecError, User, __version__
+from jailkit import Command, JailSpec, Level, Limits, SpecError, User, __version__
 from jailkit._cli import values
 from jailkit._cli.grading import GRADING, add_commands
 from jailkit._cli.limits import LIMITS
+from jailkit._cli.network import FIELDS, add_network, net_of, switches_of
 from jailkit._cli.output import say
 
 __all__ = ["EXIT_JAIL_FAILED", "LIMITS", "MOUNTS", "OPTIONS", "parse", "spec_of"]
@@ -51,11 +52,11 @@ OPTIONS = {
     "allow.mount": "--allow",
     "tier": "--tier",
     "report_denials": "--report-denials",
+    **FIELDS,
     **{f"limits.{name}": option for name, (option, *_) in LIMITS.items()},
 }
 """Names of fields as the library's errors have them, and what the user of a shell calls the same thing."""
 
-_NETWORKS = {"none": False, "nat": True, "host": "host"}
 _EXIT_CODES = """\
 exit codes: that of the program, or
   124    its time was over
@@ -132,12 +133,6 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
         choices=("root", "userns", "landlock"),
         help="by which means; landlock needs no namespaces, and gives less (default: root or userns, as the caller is)",
     )
-    add(
-        "--net",
-        choices=_NETWORKS,
-        default="none",
-        help="an own network with a loopback alone (default), an own one with a way out, or that of the host",
-    )
     switch = argparse.BooleanOptionalAction
     add(
         "--seccomp",
@@ -149,14 +144,6 @@ def _add_isolation(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-seccomp", action="store_false", dest="seccomp", default=None, help="switch the filter off")
     add("--landlock", action=switch, help="ask for Landlock rules by name, or switch them off")
-    add(
-        "--allow",
-        metavar="NAME[,NAME]",
-        type=values.switches,
-        action="extend",
-        default=[],
-        help="open one thing of the sandbox: " + ", ".join(Allow.names()),
-    )
     add("--report-denials", action="store_true", help="say at the end which system calls were refused, and what allows")
 
 
@@ -189,7 +176,7 @@ def _parser() -> _Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        for add in (_add_files, _add_identity, _add_isolation, _add_limits):
+        for add in (_add_files, _add_identity, _add_isolation, add_network, _add_limits):
             add(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="PROGRAM", help=argparse.SUPPRESS)
     commands.choices["run"].add_argument(
@@ -272,7 +259,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
     return JailSpec(
         options.root,
         level=options.level,
-        net=_NETWORKS[options.net],  # type: ignore[arg-type] # mypy joins the values to object
+        net=net_of(options),
         writable=options.writable,
         mounts=options.mounts,
         hostname=options.hostname,
@@ -283,7 +270,7 @@ def spec_of(options: argparse.Namespace) -> JailSpec:
         seccomp=options.seccomp,
         landlock=options.landlock,
         cgroup=options.cgroup,
-        allow=options.allow,
+        allow=switches_of(options),
         tier=options.tier,
         report_denials=options.report_denials,
     )

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,11 +30,13 @@ class Annex:
     def __init__(self, plan: NetworkPlan) -> None:
         """Make nothing yet."""
         # Here, and not above: pyroute2 is an extra, and takes a quarter of a second to import.
+        from jailkit._network.moved import Moved  # noqa: PLC0415
         from jailkit._network.pasta import Pasta  # noqa: PLC0415
         from jailkit._network.veth import Veth  # noqa: PLC0415
 
         self._plan = plan
-        self._means: Veth | Pasta = Veth(plan) if plan.means == "veth" else Pasta(plan)
+        made: dict[str, Callable[[NetworkPlan], Veth | Pasta | Moved]] = {"veth": Veth, "pasta": Pasta, "moved": Moved}
+        self._means = made[plan.means](plan)
         self._held: list[socket.socket] = []
         self._lock = threading.Lock()
         self._doors: tuple[int, ...] = ()
@@ -67,11 +70,11 @@ class Annex:
     def _make(self, place: Place | None) -> tuple[int, ...]:
         from jailkit._network.space import make_space  # noqa: PLC0415
 
-        reserved = self._plan.reserved_ports
+        reserved, told = self._plan.reserved_ports, self._plan.means == "moved"
         if place is None:
-            space = make_space(privileged=self._plan.means == "veth", reserved_ports=reserved)
+            space = make_space(privileged=self._plan.means != "pasta", reserved_ports=reserved, told=told)
         else:
-            space = place.pod.space(reserved_ports=reserved, forwarding=False)
+            space = place.pod.space(reserved_ports=reserved, forwarding=False, told=told)
         try:
             self._furnish(space, place.pod.networks if place else ())
             if place:
@@ -83,13 +86,24 @@ class Annex:
             space.close()
 
     def _furnish(self, space: Space, pod: tuple[str, ...]) -> None:
-        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+        from jailkit._network.moved import Moved  # noqa: PLC0415
+        from jailkit._network.netlink import link  # noqa: PLC0415
         from jailkit._network.rules import jail_side  # noqa: PLC0415
-        from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
         space.route.ask(link((), index=space.route.has("lo"), up=True))
         space.filter.transact(*jail_side(self._plan.ways, pod))
-        gateways, own = self._means.open(space, self.ports)
+        if isinstance(self._means, Moved):
+            index, self.addresses = self._means.furnish(space)
+        else:
+            index = self._wire(space, *self._means.open(space, self.ports))
+        if self._plan.bandwidth:
+            self._slow(space, index, self._plan.bandwidth)
+
+    def _wire(self, space: Space, gateways: tuple[str, str], own: tuple[str, str]) -> int:
+        """Give the jail's end of its wire addresses and routes; return its number."""
+        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+        from jailkit._network.veth import INSIDE  # noqa: PLC0415
+
         index = space.route.has(INSIDE)
         used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
         space.route.ask(
@@ -103,6 +117,14 @@ class Annex:
             ),
         )
         self.addresses = tuple(mine for _, mine in used)
+        return index
+
+    def _slow(self, space: Space, index: int, rate: int) -> None:
+        from jailkit._network.shaping import slow_arrivals, slow_sending  # noqa: PLC0415
+
+        slow_sending(space.route, index, rate)
+        if self._plan.means != "veth":  # whose other end is the host's, and does it there
+            slow_arrivals(space.filter, rate)
 
     def _claim(self) -> None:
         """Take the addresses and ports that the caller has named; as long as we live nobody else gets them."""

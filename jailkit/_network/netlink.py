@@ -18,8 +18,22 @@ from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nf
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-__all__ = ["FILTER", "ROUTE", "Netlink", "Pairs", "address", "chain", "link", "route", "rule", "table"]
+__all__ = [
+    "FILTER",
+    "ROUTE",
+    "Netlink",
+    "Pairs",
+    "address",
+    "bucket",
+    "chain",
+    "link",
+    "question",
+    "route",
+    "rule",
+    "table",
+]
 
 Pairs = Sequence[tuple[str, Any]]
 """Attributes of a message: names and values."""
@@ -62,8 +76,7 @@ class Netlink:
 
     def has(self, name: str) -> int:
         """Return the index of an interface, or 0."""
-        asked = _encoded(ifinfmsg(), {}, (("IFLA_IFNAME", name),), 18, _REQUEST)
-        self.sock.send(asked)
+        self.sock.send(question(name))
         answer = self.sock.recv(1 << 16)
         return 0 if _HEAD.unpack_from(answer)[1] == _NLMSG_ERROR else int(struct.unpack_from("=i", answer, 20)[0])
 
@@ -96,6 +109,11 @@ def _encoded(message: Any, fields: dict[str, Any], pairs: Pairs, kind: int, flag
 # --- interfaces -------------------------------------------------------------------------------------------------
 
 
+def question(name: str) -> bytes:
+    """Ask for the interface of a name."""
+    return _encoded(ifinfmsg(), {}, (("IFLA_IFNAME", name),), 18, _REQUEST)
+
+
 def link(pairs: Pairs, *, index: int = 0, make: bool = False, remove: bool = False, up: bool = False) -> bytes:
     """Make, change or remove an interface."""
     fields = {"index": index, "flags": 1 if up else 0, "change": 1 if up else 0}
@@ -120,6 +138,22 @@ def route(index: int, to: str = "", via: str = "", *, six: bool = False, mtu: in
     pairs += [("RTA_DST", to)] * bool(to) + [("RTA_GATEWAY", via)] * bool(via)
     pairs += [("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]})] * bool(mtu)
     return _encoded(rtmsg(), fields, pairs, 24, _MAKE)
+
+
+def bucket(index: int, rate: int, size: int, queue: int) -> bytes:
+    """Have what an interface sends wait for its turn: tc-tbf(8).
+
+    Args:
+        index: Of the interface.
+        rate: Bytes per second.
+        size: Bytes that may be sent at once, after a time in which nothing was.
+        queue: Bytes that may wait; what comes on top is dropped.
+    """
+    # 64 ns each (PSCHED_SHIFT); the kernel keeps four seconds of them at the most, and no number that has more bits.
+    ticks = min(size * 10**9 // rate >> 6, 2**32 - 1)
+    words = {"rate": rate, "rate___reserved": 1, "limit": queue, "buffer": ticks}  # 1: frames of Ethernet, no table
+    pairs = (("TCA_KIND", "tbf"), ("TCA_OPTIONS", {"attrs": [("TCA_TBF_PARMS", words)]}))
+    return _encoded(tcmsg(), {"index": index, "handle": 1 << 16, "parent": 0xFFFFFFFF}, pairs, 36, _MAKE)
 
 
 # --- packet filters ---------------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ class Pasta:
         for address, gateway in list(zip(own, gateways, strict=True))[: 2 if self._plan.way6 else 1]:
             words += ["--address", address, "--gateway", gateway]
         words += [] if self._plan.way6 else ["--ipv4-only"]
+        # Without a bound on the speed packets are as large as they can be, larger than a small bucket holds.
+        words += ["--mtu", "1500"] if self._plan.bandwidth else []
         words += ["--tcp-ns", "none", "--udp-ns", "none"]
         for protocol in ("tcp", "udp"):
             specs = [f"{one.address}/{one.number}:{one.inside}" for one in ports if one.protocol == protocol]

@@ -24,7 +24,7 @@ _FIRST, _LAST = 2, 254
 """Numbers of jails; the first address is that of the middle."""
 
 _lock = threading.Lock()
-_pods: dict[tuple[str, str], Pod] = {}
+_pods: dict[tuple[bool, str], Pod] = {}
 
 
 def join(plan: NetworkPlan, pod: PodPlan) -> Place:
@@ -34,17 +34,17 @@ def join(plan: NetworkPlan, pod: PodPlan) -> Place:
         OSError: There is no place, or another jail has the name (EEXIST).
     """
     with _lock:
-        key = (plan.means, pod.name)
+        key = (plan.means == "pasta", pod.name)
         found = _pods.get(key)
         if found is None:
-            found = _pods[key] = Pod(key, pod, privileged=plan.means == "veth")
+            found = _pods[key] = Pod(key, pod, privileged=plan.means != "pasta")
         return found.take(pod)
 
 
 class Pod:
     """What jails of one pod have in common."""
 
-    def __init__(self, key: tuple[str, str], plan: PodPlan, *, privileged: bool) -> None:
+    def __init__(self, key: tuple[bool, str], plan: PodPlan, *, privileged: bool) -> None:
         """Make the middle."""
         self.key, self.networks = key, plan.networks
         self.lock = threading.Lock()
@@ -58,10 +58,14 @@ class Pod:
                 self.users.close()
             raise
 
-    def space(self, *, reserved_ports: bool, forwarding: bool) -> Space:
+    def space(self, *, reserved_ports: bool, forwarding: bool, told: bool = False) -> Space:
         """Make a network namespace of the pod's users."""
         return make_space(
-            privileged=self.users is None, reserved_ports=reserved_ports, beside=self.users, forwarding=forwarding
+            privileged=self.users is None,
+            reserved_ports=reserved_ports,
+            beside=self.users,
+            forwarding=forwarding,
+            told=told,
         )
 
     def take(self, plan: PodPlan) -> Place:

@@ -12,7 +12,7 @@ from jailkit._network.netlink import Pairs, chain, rule, table
 from jailkit.plan import POD, Way
 from jailkit.spec import Port
 
-__all__ = ["host_side", "jail_side"]
+__all__ = ["brake", "host_side", "jail_side"]
 
 _Expression = tuple[str, Pairs]
 _Expressions = tuple[_Expression, ...]
@@ -171,7 +171,14 @@ _NAME = "jk#####"
 """In place of the name of an interface, and as long as one: encoding takes longer than all else, and is done once."""
 
 
-def host_side(name: str, ways: tuple[Way, ...], addresses: tuple[str, ...], ports: tuple[Port, ...]) -> list[bytes]:
+def host_side(
+    name: str,
+    ways: tuple[Way, ...],
+    addresses: tuple[str, ...],
+    ports: tuple[Port, ...],
+    *,
+    hidden: tuple[str, ...],
+) -> list[bytes]:
     """Return the table of one jail for the host's network namespace; it ends with the socket that makes it.
 
     Args:
@@ -179,10 +186,11 @@ def host_side(name: str, ways: tuple[Way, ...], addresses: tuple[str, ...], port
         ways: What the jail may send.
         addresses: The jail's, IPv4 first.
         ports: What is published, with the ports that they became.
+        hidden: Those of the addresses that become one of the host's on the way out.
     """
     here, toward = f"{_TABLE}-{name}", _name(_OIFNAME, name)
     messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
-    for address in addresses:
+    for address in hidden:
         away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
         messages.append(rule(here, "from", (*away, ("masq", ()))))
     if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1
@@ -230,3 +238,25 @@ def _published(port: Port, to: str) -> _Expressions:
     )
     where = (*_address(port.address), *_protocol(port.protocol), *_ports((port.number, port.number)))
     return (*where, *loads, ("nat", nat))
+
+
+def brake(rate: int, burst: int) -> tuple[bytes, ...]:
+    """Return a table for the jail's own network namespace: what arrives faster is dropped, and sent again later.
+
+    Args:
+        rate: Bytes per second. What may arrive at once, after a quiet time, is what a second lets through.
+        burst: Bytes on top of that.
+    """
+    here = f"{_TABLE}-rate"
+    limit: Pairs = (
+        ("NFTA_LIMIT_RATE", rate),
+        ("NFTA_LIMIT_UNIT", 1),
+        ("NFTA_LIMIT_BURST", burst),
+        ("NFTA_LIMIT_TYPE", 1),  # NFT_LIMIT_PKT_BYTES
+        ("NFTA_LIMIT_FLAGS", 1),  # NFT_LIMIT_F_INV: matches what is above
+    )
+    return (
+        table(here, owned=False),
+        chain(here, "in", _INPUT, priority=_EARLY),
+        rule(here, "in", (*_name(_IIFNAME, "lo", _NEQ), ("limit", limit), _verdict(_DROP))),
+    )

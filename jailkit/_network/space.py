@@ -94,33 +94,42 @@ def write_setting(name: str, value: str) -> None:
         file.write(value)
 
 
-def _settings(gid: int, *, reserved_ports: bool, forwarding: bool | None) -> dict[str, str]:
+def _settings(gid: int, *, reserved_ports: bool, forwarding: bool | None, told: bool) -> dict[str, str]:
     passes = {} if forwarding is None else {"ipv4/ip_forward": str(int(forwarding))}
     if forwarding and os.path.exists("/proc/sys/net/ipv6"):
         passes["ipv6/conf/all/forwarding"] = "1"
+    # A router that is heard of by an interface of the host's shall not give it addresses and routes.
+    quiet = told and os.path.exists("/proc/sys/net/ipv6/conf/default/accept_ra")
     return {
         **passes,
+        **({"ipv6/conf/default/accept_ra": "0"} if quiet else {}),
         "ipv4/ping_group_range": f"{gid} {gid}" if gid else "0 2147483647",  # ping(8) without a raw socket
         **({"ipv4/ip_unprivileged_port_start": "0"} if reserved_ports else {}),
     }
 
 
 def make_space(
-    *, privileged: bool, reserved_ports: bool, beside: Users | None = None, forwarding: bool | None = None
+    *,
+    privileged: bool,
+    reserved_ports: bool,
+    beside: Users | None = None,
+    forwarding: bool | None = None,
+    told: bool = False,
 ) -> Space:
     """Make a network namespace.
 
     Args:
-        privileged: Whether it shall belong to the host's users.
-        reserved_ports: Whether everybody in it may listen on ports below 1024.
+        privileged: Whether it belongs to the host's users.
+        reserved_ports: Whether every program may listen on ports below 1024.
         beside: For an ordinary user, who shall have it. Default: None, somebody new.
         forwarding: Whether it hands on packets. Default: None, as the host does.
+        told: Whether its interfaces have the addresses and routes they are given, and listen to no router.
 
     Raises:
         OSError: It cannot be made.
     """
     gid = 0 if privileged else os.getegid()
-    settings = _settings(gid, reserved_ports=reserved_ports, forwarding=forwarding)
+    settings = _settings(gid, reserved_ports=reserved_ports, forwarding=forwarding, told=told)
     if privileged:
         return _in_a_thread(settings)
     helper = beside or Users()

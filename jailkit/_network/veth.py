@@ -17,6 +17,7 @@ import attrs
 
 from jailkit._network.netlink import FILTER, ROUTE, Netlink, address, link, route
 from jailkit._network.rules import host_side
+from jailkit._network.shaping import slow_sending
 from jailkit._network.space import Space, write_setting
 from jailkit.plan import POD_ADDRESSES, NetworkPlan
 from jailkit.spec import Port
@@ -37,6 +38,8 @@ def addresses_of(plan: NetworkPlan, number: int) -> tuple[tuple[str, str], tuple
     """Return the gateway's and the jail's pair of addresses, of both versions of IP."""
     pairs = [(str(pool[2 * number]), str(pool[2 * number + 1])) for pool in (ipaddress.IPv4Network(plan.pool), _POOL6)]
     (via4, own4), (via6, own6) = pairs
+    for gateway in plan.gateways:
+        via4, via6 = (via4, gateway) if ":" in gateway else (gateway, via6)
     return (via4, via6), (plan.ip4 or own4, plan.ip6 or own6)
 
 
@@ -69,8 +72,13 @@ class Veth:
             gateways, own = addresses_of(self._plan, number)
             # The filters first: no packet passes before them.
             self._filter = Netlink.here(FILTER)
-            self._filter.transact(*host_side(self.name, self._plan.ways, own, tuple(self._each_address(ports))))
+            named = {":" in gateway for gateway in self._plan.gateways}
+            hidden = tuple(one for one in own if (":" in one) not in named)
+            each = tuple(self._each_address(ports))
+            self._filter.transact(*host_side(self.name, self._plan.ways, own, each, hidden=hidden))
             self._settings(local=bool(ports))
+            if self._plan.bandwidth:
+                slow_sending(host, index, self._plan.bandwidth)
             host.ask(
                 *(address(index, text, 128 if ":" in text else 32) for text in gateways),
                 link((), index=index, up=True),

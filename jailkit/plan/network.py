@@ -101,7 +101,8 @@ class NetworkPlan:
     """A network that is made for one jail before it starts.
 
     Attributes:
-        means: ``veth`` (a pair of interfaces, NAT by the kernel) or ``pasta`` (a process of the caller's).
+        means: ``veth`` (a pair of interfaces, NAT by the kernel), ``pasta`` (a process of the caller's) or ``moved``
+            (an interface of the host).
         ways: Rules, the first that matches decides; what none matches is refused.
         pool: The private IPv4 network that addresses are taken from.
         ip4: Address asked for, or None for one of the pool.
@@ -112,6 +113,10 @@ class NetworkPlan:
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
         pod: The place in a pod, or None.
+        bandwidth: Bytes per second in each direction, or None.
+        interface: The one that is moved.
+        lengths: Of the networks of `ip4` and `ip6`, where they are named.
+        gateways: Those that were named; of veth, packets of these versions of IP are not translated.
     """
 
     means: str
@@ -125,6 +130,10 @@ class NetworkPlan:
     reserved_ports: bool
     pasta: str
     pod: PodPlan | None = None
+    bandwidth: int | None = None
+    interface: str = ""
+    lengths: tuple[int, int] = (32, 128)
+    gateways: tuple[str, ...] = ()
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -156,14 +165,18 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         means=uplink.means,
         ways=_ways(wanted, uplink),
         pool=uplink.pool,
-        ip4=wanted.ip4,
-        ip6=wanted.ip6,
-        way6=uplink.way6,
+        ip4=_bare(wanted.ip4),
+        ip6=_bare(wanted.ip6),
+        way6=any(":" in one for one in wanted.gateway) if wanted.interface else uplink.way6,
         own=uplink.own,
         ports=wanted.published,
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,
         pod=_pod_plan(spec, wanted, uplink),
+        bandwidth=wanted.bandwidth,
+        interface=wanted.interface or "",
+        lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
+        gateways=wanted.gateway,
     )
 
 
@@ -178,6 +191,14 @@ def _pod_plan(spec: JailSpec, wanted: Network, uplink: Uplink) -> PodPlan | None
         file=uplink.names_file,
         names=LOOPBACK_NAMES + rule_names(spec, uplink),
     )
+
+
+def _bare(address: str | None) -> str | None:
+    return address.partition("/")[0] if address else None
+
+
+def _length(address: str | None, default: int) -> int:
+    return int((address or "").partition("/")[2] or default)
 
 
 def _asked(spec: JailSpec) -> str:
@@ -312,12 +333,34 @@ def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection |
     """Say what the network of a jail with a way out keeps apart; None for other jails."""
     if plan is None or spec.network is None:
         return None
-    names = [rule.to for rule in spec.network.rules]
-    by = {"veth": "a pair of interfaces and NAT", "pasta": "pasta, as the caller"}[plan.means]
-    found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}"
+    names = [_in_words(rule) for rule in spec.network.rules]
+    nat = "" if plan.gateways else " and NAT"
+    moved = f"the interface {plan.interface}, the host's before and after"
+    by = {"veth": f"a pair of interfaces{nat}", "pasta": "pasta, as the caller", "moved": moved}[plan.means]
+    found = f"a network namespace of its own; out by {by}: {', '.join(names) or 'nothing'}{_details(spec.network)}"
     if isinstance(spec.net, Joined):
         found = f"the network namespace of another jail, shared with it; {found.partition('; ')[2]}"
     if plan.pod:
         found += f"; to and from the jails of {plan.pod.name!r}: everything"
     six = "" if plan.way6 else "; no way out by IPv6"
-    return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}")
+    speed = f"; at most {plan.bandwidth} bytes per second each way" if plan.bandwidth else ""
+    return Protection("network", "enforced", f"{found}; closed: the host, link-local, metadata of clouds{six}{speed}")
+
+
+def _in_words(rule: Rule) -> str:
+    """Write a rule as it may be given."""
+    ports = "" if rule.ports is None else ":" + "-".join(map(str, dict.fromkeys(rule.ports)))
+    to = f"[{rule.to.replace('/', ']/', 1)}" if ":" in rule.to and ports else rule.to
+    return f"{to}{ports}" + (f"/{rule.protocol}" if rule.protocol else "")
+
+
+def _details(wanted: Network) -> str:
+    """Say what was asked for beside `allow`."""
+    refused = ", ".join(map(_in_words, wanted.refused))
+    servers = ", ".join(wanted.dns or ()) or "none"
+    ports = ", ".join(f"{one.address}:{one.number} to {one.inside}/{one.protocol}" for one in wanted.published)
+    return (
+        (f", but not {refused}" if refused else "")
+        + ("" if wanted.dns is None else f"; name servers: {servers}")
+        + (f"; published: {ports}" if ports else "")
+    )

@@ -11,6 +11,7 @@ import attrs
 
 from jailkit._errors import SpecError
 from jailkit.spec import _validate as check
+from jailkit.spec._wire import check_wire
 
 __all__ = ["Joined", "Network", "Port", "Rule", "read_net"]
 
@@ -151,18 +152,27 @@ def _ports(value: Any) -> Any:
     return tuple(sorted(value.items(), key=str)) if isinstance(value, Mapping) else value
 
 
+def _gateways(value: Any) -> Any:
+    return () if value is None else (value,) if isinstance(value, str) else check.as_tuple(value)
+
+
 def _one_address(version: int) -> check.Validator:
     def validate(instance: object, attribute: Any, value: Any) -> None:
         words = f"an IPv{version} address that one machine can have, or None"
         if value is None:
             return
-        if not _is_address(value, version):
+        bare, slash, length = value.partition("/") if isinstance(value, str) else ("", "", "")
+        if not _is_address(bare, version) or (slash and not _is_length(length, version)):
             raise check.refuse(instance, attribute, value, words)
-        address = ipaddress.ip_address(value)
+        address = ipaddress.ip_address(bare)
         if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
             raise check.refuse(instance, attribute, value, words)
 
     return validate
+
+
+def _is_length(text: str, version: int) -> bool:
+    return re.fullmatch("[1-9][0-9]{0,2}", text) is not None and int(text) <= (32 if version == 4 else 128)
 
 
 def _check_dns(instance: object, attribute: Any, value: Any) -> None:
@@ -181,6 +191,24 @@ def _check_name(instance: object, attribute: Any, value: Any) -> None:
         raise check.refuse(instance, attribute, value, "1 to 63 letters, digits and inner -, or None")
 
 
+def _check_bandwidth(instance: object, attribute: Any, value: Any) -> None:
+    if value is not None and not check.is_int(value, 1024, 2**32 - 1):
+        raise check.refuse(instance, attribute, value, "bytes per second, 1024 to 4294967295, or None")
+
+
+def _check_gateway(instance: object, attribute: Any, value: Any) -> None:
+    given = value if isinstance(value, tuple) else ()
+    versions = {version for one in given for version in (4, 6) if _is_address(one, version)}
+    if not isinstance(value, tuple) or len(versions) < len(value):
+        raise check.refuse(instance, attribute, value, "an address, or one of each version of IP")
+
+
+def _check_interface(instance: object, attribute: Any, value: Any) -> None:
+    ok = isinstance(value, str) and re.fullmatch(r"[^\s/:%\0]{1,15}", value) and value not in (".", "..", "lo")
+    if value is not None and not (ok and value.isascii()):
+        raise check.refuse(instance, attribute, value, "the name of an interface of the host, or None")
+
+
 @attrs.frozen(cache_hash=True)
 class Network:
     """A network stack of the jail's own with a way out, as `Jail` takes for ``net``; ``net=True`` is ``Network()``.
@@ -197,7 +225,8 @@ class Network:
 
     Attributes:
         ip4: The IPv4 address of the jail. Default: None, one of a private network that no other jail has. An address
-            that another jail on this host has is a `LaunchError`.
+            that another jail on this host has is a `LaunchError`. With `interface` or `gateway` it has the length of
+            its network behind it: ``"192.0.2.9/24"``.
         ip6: The same for IPv6.
         dns: Addresses of name servers for the jail's ``/etc/resolv.conf``, which may be asked (port 53) whatever the
             rules say. Default: None, those of the host, if ``public`` may be reached, and else none.
@@ -213,6 +242,23 @@ class Network:
             their `JailSpec.hostname`, which only one of them has at a time. They have one more interface for that, with
             addresses of its own, and their ``/etc/hosts`` says who is there; rules, ports and the way out stay each
             jail's own. Others reach nothing of it. At most 63 letters, digits and inner ``-``. Default: None, no pod.
+        bandwidth: Bytes per second that the jail may send, and that it may receive, all its programs together: 1024 to
+            4294967295, counted with the heads of the packets. Kept by the kernel, outside the jail (tc-tbf(8)); for an
+            ordinary user, what arrives too fast is dropped (nft(8)), so that senders slow down. For a moment after a
+            quiet time more is let through: a tenth of a second's worth, at least 16 KiB; for an ordinary user, what
+            arrives in a second. Loopback is not counted, nor is it a share: it bounds this jail, and keeps nothing
+            free for others. Default: None, no bound.
+        interface: An interface of the host, physical or virtual, that is the jail's as long as it lives: its only way
+            out, with the addresses that `ip4` and `ip6` name (nobody is asked for any). For root. The rules are those
+            above, for what the jail sends; whoever is on that network may connect to what listens in the jail. It comes
+            back to the host under its name when the jail ends, also after SIGKILL of the host program, and is then
+            down and without addresses; under the name ``moved0`` or the like, with the old one as its alias, where
+            another took its name meanwhile (`RuntimeWarning`). Default: None.
+        gateway: Address of the machine that knows the way to other networks, or two, one of each version of IP; it lies
+            in the network of `ip4` or `ip6`, or is link-local. With `interface`, the next hop; default: none, the jail
+            reaches its own network alone. Without `interface`, the address of the host towards the jail: packets leave
+            the host with the jail's address, not translated, and the networks beyond have to know the way to it. For
+            root. Default: the address comes from the private network, and is translated to that of the host.
 
     Raises:
         SpecError: Something is no address, port or rule; or is there twice.
@@ -232,9 +278,13 @@ class Network:
     allow: Any = attrs.field(default=None, kw_only=True, converter=attrs.converters.optional(_rules))
     deny: Any = attrs.field(default=(), kw_only=True, converter=_rules)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_check_name)
+    bandwidth: int | None = attrs.field(default=None, kw_only=True, validator=_check_bandwidth)
+    interface: str | None = attrs.field(default=None, kw_only=True, validator=_check_interface)
+    gateway: Any = attrs.field(default=(), kw_only=True, converter=_gateways, validator=_check_gateway)
 
     def __attrs_post_init__(self) -> None:
         """Read rules and ports, so that a wrong one is an error here."""
+        check_wire(self)
         for field, value, read in (
             ("allow", self.allow, lambda: self.rules),
             ("deny", self.deny, lambda: self.refused),

@@ -26,7 +26,7 @@ ALLOWED = {
     "_host": {"_errors", "spec", "plan", "_native", "_cgroups", "_uplink"},
     "_native": {"_errors"},
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
-    "_network": {"spec", "plan", "_native", "process"},
+    "_network": {"_errors", "_janitor", "spec", "plan", "_native", "process"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
     "_connected": {"_errors", "_launch", "spec", "process"},
     "_limited": {"spec", "_launch", "process"},

@@ -178,6 +178,37 @@ def test_nobody_gets_a_network_that_nobody_looked_for() -> None:
         compile_plan(JailSpec(net=True), root_host())
 
 
+@pytest.mark.parametrize("means", ["veth", "pasta"])
+def test_a_bound_on_the_speed_is_in_the_plan(means: str) -> None:
+    """And in the list of what is isolated; without one there is none."""
+    plan = compile_plan(JailSpec(net=Network(bandwidth=12345)), host(means=means))
+    assert plan.network is not None
+    assert plan.network.bandwidth == 12345
+    (found,) = [one for one in plan.isolation if one.name == "network"]
+    assert "at most 12345 bytes per second each way" in found.fact
+    assert planned(True, means=means).bandwidth is None
+
+
+def test_a_moved_interface_is_in_the_plan() -> None:
+    """With addresses, lengths and gateway apart; IPv6 leads where it is told, which is nowhere."""
+    net = Network(interface="eth7", ip4="10.9.9.5/24", ip6="fd09::5/64", gateway="10.9.9.1")
+    plan = compile_plan(JailSpec(net=net), host(means="moved"))
+    made = plan.network
+    assert made is not None
+    assert (made.interface, made.ip4, made.ip6, made.lengths) == ("eth7", "10.9.9.5", "fd09::5", (24, 64))
+    assert (made.gateways, made.way6) == (("10.9.9.1",), False)
+    (found,) = [one for one in plan.isolation if one.name == "network"]
+    assert "the interface eth7" in found.fact
+    assert len(where(steps_of(plan), "setns", flags=("CLONE_NEWNET",))) == 1
+
+
+def test_a_gateway_without_an_interface_is_no_nat() -> None:
+    """And the list of what is isolated does not speak of it."""
+    plan = compile_plan(JailSpec(net=Network(ip4="10.9.9.5/24", gateway="10.9.9.1")), host())
+    (found,) = [one for one in plan.isolation if one.name == "network"]
+    assert "NAT" not in found.fact
+
+
 def test_isolation_says_what_is_open() -> None:
     """By what means, and which rules; and that there is no IPv6, where there is none."""
     for means, word in (("veth", "NAT"), ("pasta", "pasta")):

@@ -77,6 +77,7 @@ def test_a_port_in_parts(outside: Any, port: Port) -> None:
         *(("ports", value) for value in ({70000: 80}, {-1: 80}, {True: 80}, {"x": 80}, {80: 0}, {80: "80"})),
         *(("ports", value) for value in ({"[::1]:80": 80}, [80], 80)),
         ("ports", {8080: 80, "127.0.0.1:8080": 81}),
+        *(("bandwidth", value) for value in (0, 1023, 2**32, -5, True, 1e6, "10M")),
         *(("allow", value) for value in ("public", ["public", "public"], 5)),
         *(("dns", value) for value in (["127.0.0.53"], ["a"], ["1.1.1.1"] * 4, "1.1.1.1", ["::1"])),
         *(("ip4", value) for value in ("10.0.0.0/8", "2001:db8::1", "127.0.0.1", "224.0.0.1", "0.0.0.0", "x", 5)),
@@ -136,3 +137,53 @@ def test_what_is_no_name_of_a_pod(name: Any) -> None:
     with pytest.raises(SpecError, match=r"network\.name"):
         Network(name=name)
     assert Network(name="a" * 63).name == "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"interface": "eth7"}, "ip4"),
+        ({"interface": "eth7", "ip4": "10.9.9.5"}, "ip4"),
+        ({"interface": "eth7", "ip6": "fd09::5"}, "ip6"),
+        ({"interface": "eth7", "ip4": "10.9.9.5/24", "ports": {80: 80}}, "ports"),
+        ({"ip4": "10.9.9.5/24"}, "ip4"),
+        ({"ip4": "10.9.9.5/33", "interface": "eth7"}, "ip4"),
+        ({"ip4": "10.9.9.5/0", "interface": "eth7"}, "ip4"),
+        ({"gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": "10.9.9.5", "gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.8.1"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.5"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.255"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "10.9.9.0"}, "gateway"),
+        ({"ip6": "fd09::5/64", "gateway": "fe80::1"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": ["10.9.9.1", "10.9.9.2"]}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": "router"}, "gateway"),
+        ({"ip4": "10.9.9.5/24", "gateway": 5}, "gateway"),
+        *(
+            ({"ip4": "10.9.9.5/24", "interface": name}, "interface")
+            for name in ("", "lo", "..", "a/b", "a b", "x" * 16, "a:1", "%d", 7)
+        ),
+    ],
+)
+def test_what_does_not_fit_an_interface_or_a_gateway(fields: dict[str, Any], wrong: str) -> None:
+    """A length where one is needed and nowhere else, a gateway that is a neighbour; the error names the field."""
+    with pytest.raises(SpecError) as caught:
+        Network(**fields)
+    assert caught.value.field == f"network.{wrong}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"interface": "eth7", "ip4": "10.9.9.5/24"},
+        {"interface": "eth7", "ip4": "10.9.9.4/31", "gateway": "10.9.9.5"},
+        {"interface": "eth7", "ip6": "fd09::5/64", "gateway": "fe80::1"},
+        {"interface": "eth7", "ip4": "10.9.9.5/24", "ip6": "fd09::5/64", "gateway": ["10.9.9.1", "fd09::1"]},
+        {"ip4": "10.9.9.5/24", "gateway": "10.9.9.1", "ports": {80: 80}},
+    ],
+)
+def test_what_fits(fields: dict[str, Any]) -> None:
+    """A gateway alone is a tuple of one; the value can be a key."""
+    made = Network(**fields)
+    assert isinstance(made.gateway, tuple)
+    assert hash(made) == hash(Network(**fields))
