@@ -63,8 +63,8 @@ def test_the_suite_as_an_ordinary_user() -> None:
             "-c",
             str(TESTS.parent / "pyproject.toml"),
         )
-        # The demo is the same for every caller, and long; the 1,600 launches are long. What the fuzzers found is replayed
-        # without any jail, and of the example problems, whose verdicts are the same for all, one is judged here as well.
+        # The demo is the same for every caller, and long; the 1,600 launches are long. What the fuzzers found is
+        # replayed without any jail. Of the example problems, whose verdicts are the same for all, one is judged.
         examples = "test_grading.py::test_every_example_gets_its_verdict"
         leave_out = (
             "--ignore",
