@@ -17,6 +17,14 @@ pytestmark = pytest.mark.requires("userns", "python")
 BOUND = patient(40)
 
 
+def begun(future: Future[object]) -> bool:
+    """Wait until a worker has taken a task."""
+    deadline = time.monotonic() + BOUND
+    while not future.running() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return future.running()
+
+
 def test_submit_and_map() -> None:
     """Results come in order; each task is another process, each worker another jail."""
     with JailExecutor(2, timeout=BOUND) as executor:
@@ -57,9 +65,7 @@ def test_cancel_kills_what_runs() -> None:
         called: list[Future[object]] = []
         running, queued = executor.submit("time:sleep", 3600), executor.submit("time:sleep", 3600)
         running.add_done_callback(called.append)
-        deadline = time.monotonic() + BOUND
-        while not running.running() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert begun(running)
         threading.Timer(0.2, running.cancel).start()
         assert not concurrent.futures.wait([running], BOUND).not_done
         assert (running.cancelled(), running.done(), called) == (True, True, [running])
@@ -74,6 +80,7 @@ def test_shutdown() -> None:
     executor = JailExecutor(1, timeout=BOUND)
     first = executor.submit("time:sleep", 0.5)
     rest = [executor.submit("time:sleep", 3600) for _ in range(3)]
+    assert begun(first)
     executor.shutdown(wait=False, cancel_futures=True)
     assert all(future.cancelled() for future in rest)
     assert first.result(BOUND) is None

@@ -123,7 +123,9 @@ def test_processor_time_ends_a_program() -> None:
             result = jail.run(["sh", "-c", f"{trap}while :; do :; done"], timeout=patient(50))
             assert result.reason is ExitReason.CPU_TIME
             assert result.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
-            assert 0.9 <= result.usage.cpu <= result.usage.wall + 1  # of one thread, however late it was noticed
+            # The limit counts ticks, which on a busy machine are more than what was used; more than the clock, one
+            # thread cannot use, however late it was noticed.
+            assert 0.5 <= result.usage.cpu <= result.usage.wall + 1
         assert jail.run(["sh", "-c", "kill -XCPU $$"]).reason is ExitReason.SIGNALED
 
 

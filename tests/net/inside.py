@@ -25,7 +25,7 @@ def dial(address, port, kind="tcp"):
         with socket.socket(found[0], found[1]) as sock:
             sock.settimeout(20)
             sock.connect(found[4])
-            for _ in range(2 if kind == "udp" else 0):
+            for _ in range(100 if kind == "udp" else 0):  # who refuses may take his time
                 sock.send(b"hello")
                 time.sleep(0.05)
     except socket.gaierror as error:
