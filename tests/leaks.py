@@ -114,8 +114,8 @@ def snapshot() -> set[Thing]:
 
 def _is_janitor(pid: int) -> bool:
     """Whether it looks after the control groups of this process, and lives as long."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return f"JAILKIT_GROUPS=jailkit-{os.getpid()}-".encode() in file.read()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().endswith(f"\0jailkit-{os.getpid()}-\0".encode())
     return False
 
 
