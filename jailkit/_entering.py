@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jailkit._doors import open_namespaces
 from jailkit._errors import ClosedError, UnsupportedError
@@ -22,7 +22,7 @@ __all__ = ["Entering"]
 class _Entrance:
     """What is held open for children that are about to enter."""
 
-    def __init__(self, entry: Entry, namespaces: dict[str, int], joins: list[int]) -> None:
+    def __init__(self, entry: Entry, namespaces: Sequence[tuple[str, int]], joins: list[int]) -> None:
         self.entry = entry
         self.namespaces = namespaces
         self.joins = joins
@@ -50,8 +50,7 @@ class Entering(abc.ABC):
         does not. An ordinary user's jail needs ``cat`` for it: while the block lasts, one waits in the jail.
 
         Raises:
-            UnsupportedError: The jail is of the tier ``landlock``, or has a network with a way out, or there is no way
-                in for this user.
+            UnsupportedError: The jail is of the tier ``landlock``, or there is no way in for this user.
             ClosedError: The jail is not started, or closed; or an entrance is open already.
         """
         made = self._made
@@ -59,17 +58,11 @@ class Entering(abc.ABC):
             raise UnsupportedError(
                 "entering a jail of the tier landlock", "it has no namespaces to enter", "use another tier, or jail.run"
             )
-        if made.plan.network is not None:
-            raise UnsupportedError(
-                "entering a jail with a network that has a way out",
-                "that network belongs to another user namespace than the rest of the jail, and would not be joined",
-                "use net=False, or jail.run",
-            )
         if self._entrance is not None:
             raise ClosedError("an entrance of this jail is open already")
         live = self._started()
         entry = entry_of(made.plan)
-        with open_namespaces(made, live, entry.namespaces) as namespaces:
+        with open_namespaces(made, live, entry) as namespaces:
             joins = live.ledger.entrances()
             self._entrance = mine = _Entrance(entry, namespaces, [join.fd for join in joins])
             try:

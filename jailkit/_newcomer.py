@@ -42,7 +42,7 @@ class Newcomer:
     Attributes:
         entry: What is to be done.
         program: Who to be: user, limits, variables, directory.
-        namespaces: Descriptors of the namespaces of the jail, by the names in `entry`.
+        namespaces: The namespaces in `entry`, in that order: names of flags, and descriptors.
         joins: Files to write to in order to join the control groups.
         keep: Descriptors that stay open.
         clean_env: Whether the variables of the caller go away.
@@ -50,7 +50,7 @@ class Newcomer:
 
     entry: Entry
     program: Program
-    namespaces: dict[str, int]
+    namespaces: Sequence[tuple[str, int]]
     joins: Sequence[int]
     keep: frozenset[int]
     clean_env: bool
@@ -147,8 +147,8 @@ def _limit(one: Newcomer) -> None:
 
 
 def _join_namespaces(one: Newcomer) -> None:
-    for name in one.entry.namespaces:
-        setns(one.namespaces[name], _native.constant(name))
+    for name, fd in one.namespaces:
+        setns(fd, _native.constant(name))
     # The mark by which PID 1 finds what a program has started: not that of the next program, which it would share.
     unshare(Namespace.CGROUP)
 

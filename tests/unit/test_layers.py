@@ -32,7 +32,7 @@ ALLOWED = {
     "_limited": {"spec", "_launch", "process"},
     "python": {"_errors", "spec", "process"},
     "_sessions": {"spec", "plan", "process", "_launch", "python"},
-    "_doors": {"_errors", "_launch", "process"},
+    "_doors": {"_errors", "_launch", "plan", "process"},
     "_newcomer": {"_native", "plan", "syscalls"},
     "_entering": {"_errors", "spec", "plan", "_launch", "process", "syscalls", "_doors", "_newcomer"},
     "_jail": {
