@@ -27,6 +27,7 @@ ALLOWED = {
     "_native": {"_errors"},
     "process": {"_errors", "_janitor", "spec", "plan", "_native"},
     "_network": {"spec", "plan", "_native"},
+    "_options": {"spec", "process"},
     "_launch": {"_errors", "spec", "plan", "_host", "_native", "_network", "process"},
     "_connected": {"spec", "process"},
     "_limited": {"spec", "_launch", "process"},
@@ -41,8 +42,8 @@ ALLOWED = {
     },
     "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
-    "_pool": {"_errors", "spec", "_jail", "process"},
-    "aio": {"_errors", "_jail", "_launch", "_pool", "plan", "process", "python", "spec"},
+    "_pool": {"_errors", "_options", "spec", "_jail", "process"},
+    "aio": {"_errors", "_jail", "_launch", "_options", "_pool", "plan", "process", "python", "spec"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
