@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import attrs
 
@@ -29,7 +29,7 @@ _OWNER, _PARENT = 0xB701, 0xB702  # NS_GET_USERNS, NS_GET_PARENT: ioctl_ns(2)
 
 
 @contextlib.contextmanager
-def open_namespaces(made: Blueprint, live: LiveJail, entry: Entry) -> Iterator[list[tuple[str, int]]]:
+def open_namespaces(made: Blueprint, live: LiveJail, entry: Entry) -> Iterator[dict[str, int]]:
     """Open the namespaces by which a jail is entered, in that order; they are closed at the end.
 
     Root looks at PID 1. To an ordinary user PID 1 is closed, as to everybody; a program of the jail that he has started
@@ -43,20 +43,20 @@ def open_namespaces(made: Blueprint, live: LiveJail, entry: Entry) -> Iterator[l
             found = _opened(f"/proc/{live.pid}/ns", entry, stack)
         except PermissionError:
             found = _opened(_look_at_program(made, live, stack), entry, stack)
-        _check(found, len(entry.outside), stack)
+        _check(found, stack)
         yield found
 
 
-def _opened(directory: str, entry: Entry, stack: contextlib.ExitStack) -> list[tuple[str, int]]:
+def _opened(directory: str, entry: Entry, stack: contextlib.ExitStack) -> dict[str, int]:
     found = {}
     for name in (*entry.namespaces, *entry.outside):
         if name not in found:
             found[name] = os.open(f"{directory}/{_FILES[name]}", os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(_close, found[name])
-    outside = [(name, found[name]) for name in entry.outside if name != "CLONE_NEWUSER"]
+    outside = {name: found[name] for name in entry.outside if name != "CLONE_NEWUSER"}
     if "CLONE_NEWUSER" in entry.outside:
-        outside.insert(0, ("CLONE_NEWUSER", _ask(found["CLONE_NEWUSER"], _PARENT, stack)))
-    return [*outside, *((name, found[name]) for name in entry.namespaces)]
+        outside = {"outside CLONE_NEWUSER": _ask(found["CLONE_NEWUSER"], _PARENT, stack), **outside}
+    return {**outside, **{name: found[name] for name in entry.namespaces}}
 
 
 def _ask(namespace: int, what: int, stack: contextlib.ExitStack) -> int:
@@ -96,20 +96,18 @@ def _end(process: Process, owner: int) -> None:
         process.close()
 
 
-def _check(found: Sequence[tuple[str, int]], outside: int, stack: contextlib.ExitStack) -> None:
+def _check(found: dict[str, int], stack: contextlib.ExitStack) -> None:
     """Refuse namespaces that the program we looked at has made for itself.
 
     Those of users are each the child of the one before, the first a child of ours; the others belong to the users that
     come before them.
     """
     owner = os.stat("/proc/self/ns/user").st_ino
-    for number, (name, fd) in enumerate(found):
-        users = name == "CLONE_NEWUSER"
+    for name, fd in found.items():
+        users = name.endswith("CLONE_NEWUSER")
         if os.fstat(_ask(fd, _PARENT if users else _OWNER, stack)).st_ino != owner:
-            place = "the network's" if number < outside else "the jail's"
+            what = _FILES[name.removeprefix("outside ")]
             raise UnsupportedError(
-                "jail.entrance()",
-                f"{_FILES[name]} namespace: not {place}, which it was made with",
-                "make a new jail",
+                "jail.entrance()", f"{what} namespace: not one that the jail was made with", "make a new jail"
             )
         owner = os.fstat(fd).st_ino if users else owner

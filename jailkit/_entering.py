@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from jailkit._doors import open_namespaces
 from jailkit._errors import ClosedError, UnsupportedError
@@ -22,7 +22,7 @@ __all__ = ["Entering"]
 class _Entrance:
     """What is held open for children that are about to enter."""
 
-    def __init__(self, entry: Entry, namespaces: Sequence[tuple[str, int]], joins: list[int]) -> None:
+    def __init__(self, entry: Entry, namespaces: dict[str, int], joins: list[int]) -> None:
         self.entry = entry
         self.namespaces = namespaces
         self.joins = joins

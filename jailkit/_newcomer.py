@@ -42,7 +42,8 @@ class Newcomer:
     Attributes:
         entry: What is to be done.
         program: Who to be: user, limits, variables, directory.
-        namespaces: The namespaces in `entry`, in that order: names of flags, and descriptors.
+        namespaces: Descriptors of namespaces by the names in `entry`, in the order in which they are joined. The users
+            around the network have an ``outside`` in front of the name.
         joins: Files to write to in order to join the control groups.
         keep: Descriptors that stay open.
         clean_env: Whether the variables of the caller go away.
@@ -50,7 +51,7 @@ class Newcomer:
 
     entry: Entry
     program: Program
-    namespaces: Sequence[tuple[str, int]]
+    namespaces: dict[str, int]
     joins: Sequence[int]
     keep: frozenset[int]
     clean_env: bool
@@ -147,8 +148,8 @@ def _limit(one: Newcomer) -> None:
 
 
 def _join_namespaces(one: Newcomer) -> None:
-    for name, fd in one.namespaces:
-        setns(fd, _native.constant(name))
+    for name, fd in one.namespaces.items():
+        setns(fd, _native.constant(name.removeprefix("outside ")))
     # The mark by which PID 1 finds what a program has started: not that of the next program, which it would share.
     unshare(Namespace.CGROUP)
 

@@ -113,9 +113,9 @@ def snapshot() -> set[Thing]:
 
 
 def _is_janitor(pid: int) -> bool:
-    """Whether it looks after the control groups of this process, and lives as long."""
+    """Whether it looks after the control groups or directories of this process, and lives as long."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().endswith(f"\0jailkit-{os.getpid()}-\0".encode())
+        return file.read().endswith(f"-{os.getpid()}-\0".encode())  # its last word: the beginning of their names
     return False
 
 

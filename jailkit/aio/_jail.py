@@ -43,9 +43,10 @@ class Jail(Block):
         SpecError: An argument is wrong.
     """
 
+    _own: PythonSession | None = None
+
     def __init__(self, root: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self.jail = SyncJail(root, **options)
-        self._own: PythonSession | None = None
 
     @classmethod
     def from_spec(cls, spec: JailSpec) -> Jail:
