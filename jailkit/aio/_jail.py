@@ -94,14 +94,10 @@ class Jail(Block):
         await shielded(self.jail.close)
 
     async def run(self, argv: _Argv, **options: Unpack[RunOptions]) -> Result[Any]:
-        """Run a program in the jail and wait for its end.
+        """Run a program in the jail and wait for its end; arguments and defaults are those of `jailkit.Jail.run`.
 
         Cancelled, it kills the program and all that it has started, waits until they are gone, and lets the
         cancellation through.
-
-        Args:
-            argv: The program and its arguments.
-            options: The other arguments of `jailkit.Jail.run`, with the same defaults.
 
         Raises:
             JailkitError: Each of the errors of `jailkit.Jail.run`.
