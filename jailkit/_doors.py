@@ -6,12 +6,13 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import attrs
 
 from jailkit._errors import CommandNotFound, UnsupportedError
 from jailkit._launch import Blueprint, program_for
+from jailkit.plan import Entry
 from jailkit.process import PIPE, LiveJail, Process, open_program
 
 __all__ = ["open_namespaces"]
@@ -28,8 +29,8 @@ _OWNER, _PARENT = 0xB701, 0xB702  # NS_GET_USERNS, NS_GET_PARENT: ioctl_ns(2)
 
 
 @contextlib.contextmanager
-def open_namespaces(made: Blueprint, live: LiveJail, names: Iterable[str]) -> Iterator[dict[str, int]]:
-    """Open namespaces of a jail, by the names of their flags; they are closed at the end.
+def open_namespaces(made: Blueprint, live: LiveJail, entry: Entry) -> Iterator[dict[str, int]]:
+    """Open the namespaces by which a jail is entered, in that order; they are closed at the end.
 
     Root looks at PID 1. To an ordinary user PID 1 is closed, as to everybody; a program of the jail that he has started
     himself is not, because its user namespace is his.
@@ -39,19 +40,29 @@ def open_namespaces(made: Blueprint, live: LiveJail, names: Iterable[str]) -> It
     """
     with contextlib.ExitStack() as stack:
         try:
-            found = _opened(f"/proc/{live.pid}/ns", names, stack)
+            found = _opened(f"/proc/{live.pid}/ns", entry, stack)
         except PermissionError:
-            found = _opened(_look_at_program(made, live, stack), names, stack)
+            found = _opened(_look_at_program(made, live, stack), entry, stack)
         _check(found, stack)
         yield found
 
 
-def _opened(directory: str, names: Iterable[str], stack: contextlib.ExitStack) -> dict[str, int]:
+def _opened(directory: str, entry: Entry, stack: contextlib.ExitStack) -> dict[str, int]:
     found = {}
-    for name in names:
-        found[name] = os.open(f"{directory}/{_FILES[name]}", os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(_close, found[name])
-    return found
+    for name in (*entry.namespaces, *entry.outside):
+        if name not in found:
+            found[name] = os.open(f"{directory}/{_FILES[name]}", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(_close, found[name])
+    outside = {name: found[name] for name in entry.outside if name != "CLONE_NEWUSER"}
+    if "CLONE_NEWUSER" in entry.outside:
+        outside = {"outside CLONE_NEWUSER": _ask(found["CLONE_NEWUSER"], _PARENT, stack), **outside}
+    return {**outside, **{name: found[name] for name in entry.namespaces}}
+
+
+def _ask(namespace: int, what: int, stack: contextlib.ExitStack) -> int:
+    fd = fcntl.ioctl(namespace, what)
+    stack.callback(_close, fd)
+    return fd
 
 
 def _close(fd: int) -> None:
@@ -86,13 +97,17 @@ def _end(process: Process, owner: int) -> None:
 
 
 def _check(found: dict[str, int], stack: contextlib.ExitStack) -> None:
-    """Refuse namespaces that the program we looked at has made for itself: the jail's are the children of ours."""
-    user = os.fstat(found["CLONE_NEWUSER"]).st_ino
-    ours = os.stat("/proc/self/ns/user").st_ino
+    """Refuse namespaces that the program we looked at has made for itself.
+
+    Those of users are each the child of the one before, the first a child of ours; the others belong to the users that
+    come before them.
+    """
+    owner = os.stat("/proc/self/ns/user").st_ino
     for name, fd in found.items():
-        owner = fcntl.ioctl(fd, _PARENT if name == "CLONE_NEWUSER" else _OWNER)
-        stack.callback(_close, owner)
-        if os.fstat(owner).st_ino != (ours if name == "CLONE_NEWUSER" else user):
+        users = name.endswith("CLONE_NEWUSER")
+        if os.fstat(_ask(fd, _PARENT if users else _OWNER, stack)).st_ino != owner:
+            what = _FILES[name.removeprefix("outside ")]
             raise UnsupportedError(
-                "jail.entrance()", f"{_FILES[name]} namespace: not one that the jail was made with", "make a new jail"
+                "jail.entrance()", f"{what} namespace: not one that the jail was made with", "make a new jail"
             )
+        owner = os.fstat(fd).st_ino if users else owner

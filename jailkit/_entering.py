@@ -70,8 +70,7 @@ class Entering(abc.ABC):
         does not. An ordinary user's jail needs ``cat`` for it: while the block lasts, one waits in the jail.
 
         Raises:
-            UnsupportedError: The jail is of the tier ``landlock``, or has a network with a way out, or there is no way
-                in for this user.
+            UnsupportedError: The jail is of the tier ``landlock``, or there is no way in for this user.
             ClosedError: The jail is not started, or closed; or an entrance is open already.
         """
         made = self._made
@@ -79,17 +78,11 @@ class Entering(abc.ABC):
             raise UnsupportedError(
                 "entering a jail of the tier landlock", "it has no namespaces to enter", "use another tier, or jail.run"
             )
-        if made.plan.network is not None:
-            raise UnsupportedError(
-                "entering a jail with a network that has a way out",
-                "that network belongs to another user namespace than the rest of the jail, and would not be joined",
-                "use net=False, or jail.run",
-            )
         if self._entrance is not None:
             raise ClosedError("an entrance of this jail is open already")
         live = self._started()
         entry = entry_of(made.plan)
-        with open_namespaces(made, live, entry.namespaces) as namespaces:
+        with open_namespaces(made, live, entry) as namespaces:
             joins = live.ledger.entrances()
             self._entrance = mine = _Entrance(entry, namespaces, [join.fd for join in joins])
             try:

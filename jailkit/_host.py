@@ -110,8 +110,6 @@ def _seccomp(spec: JailSpec, lent: bool) -> tuple[bytes, bytes] | None:
     if wanted is None or not _has_filters():
         return None
     try:
-        if wanted.reported:
-            return _native.compile_filter(wanted), _native.compile_closing(wanted)
         shared, own = divided(wanted)
         return _native.compile_filter(shared), _native.compile_filter(own) if own.actions else b""
     except _native.LibraryMissingError:

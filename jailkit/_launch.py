@@ -209,10 +209,10 @@ def once_for(
     live: LiveJail,
     argv: Sequence[Any],
     *,
-    input: bytes | str | None,  # noqa: A002 - as in subprocess
+    input: bytes | str | None = None,  # noqa: A002 - as in subprocess
     streams: tuple[Stream, Stream, Stream],
-    text: bool,
-    pty: Pty,
+    text: bool = False,
+    pty: Pty = False,
     user: int | User | None = None,
     **words: Any,
 ) -> Once:

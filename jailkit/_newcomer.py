@@ -46,7 +46,8 @@ class Newcomer:
     Attributes:
         entry: What is to be done.
         program: Who to be: user, limits, variables, directory.
-        namespaces: Descriptors of the namespaces of the jail, by the names in `entry`.
+        namespaces: Descriptors of namespaces by the names in `entry`, in the order in which they are joined. The users
+            around the network have an ``outside`` in front of the name.
         joins: Files to write to in order to join the control groups.
         keep: Descriptors that stay open.
         clean_env: Whether the variables of the caller go away.
@@ -197,8 +198,8 @@ def _limit(one: Newcomer) -> None:
 
 
 def _join_namespaces(one: Newcomer) -> None:
-    for name in one.entry.namespaces:
-        setns(one.namespaces[name], _native.constant(name))
+    for name, fd in one.namespaces.items():
+        setns(fd, _native.constant(name.removeprefix("outside ")))
     # The mark by which PID 1 finds what a program has started: not that of the next program, which it would share.
     unshare(Namespace.CGROUP)
     one.shift_clocks()

@@ -7,14 +7,15 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, TypedDict, Unpack, final
+from typing import Any, Unpack, final
 
 from jailkit._errors import ClosedError, CommandNotExecutable, JailkitError, SpecError
 from jailkit._jail import Jail
-from jailkit.process import Result, Stream
-from jailkit.spec import JailSpec, Limits, User
+from jailkit._options import RunOptions
+from jailkit.process import Result
+from jailkit.spec import JailSpec
 
 __all__ = ["JailPool"]
 
@@ -23,23 +24,6 @@ _HEAD_START = 0.002
 
 _CLOSE_SECONDS = 90.0
 """How long `close` waits for a jail that is just being built; longer than that may take."""
-
-
-class _RunOptions(TypedDict, total=False):
-    """The keywords of `Jail.run`."""
-
-    input: bytes | str | None
-    timeout: float | None
-    env: Mapping[str, str] | None
-    cwd: str | None
-    user: int | User | None
-    limits: Limits | None
-    text: bool
-    check: bool
-    stdin: Stream
-    stdout: Stream
-    stderr: Stream
-    detach: bool
 
 
 class _Stock:
@@ -198,7 +182,7 @@ class JailPool:
         """
         return self._stock.wait_full(timeout)
 
-    def run(self, argv: Sequence[str | bytes | os.PathLike[str]], **options: Unpack[_RunOptions]) -> Result[Any]:
+    def run(self, argv: Sequence[str | bytes | os.PathLike[str]], **options: Unpack[RunOptions]) -> Result[Any]:
         """Run one program in a jail of its own, and throw the jail away.
 
         When it returns, everything that the program has started is dead; what is left of the jail is taken away in the

@@ -21,7 +21,7 @@ from jailkit._native._calls import (
     system_call,
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
-from jailkit._native._seccomp import LibraryMissingError, call_numbers, compile_closing, compile_filter
+from jailkit._native._seccomp import LibraryMissingError, call_numbers, compile_filter
 
 __all__ = [
     "INIT_PATH",
@@ -39,7 +39,6 @@ __all__ = [
     "Run",
     "StepLike",
     "call_numbers",
-    "compile_closing",
     "compile_filter",
     "constant",
     "encode_plan",

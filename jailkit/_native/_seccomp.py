@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from jailkit._native._shorter import shorter
 
-__all__ = ["FilterLike", "LibraryMissingError", "call_numbers", "compile_closing", "compile_filter"]
+__all__ = ["FilterLike", "LibraryMissingError", "call_numbers", "compile_filter"]
 
 _LIBRARY = "libseccomp.so.2"  # 2.5 makes trees; Debian 11 and Ubuntu 20.04 have it
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # AUDIT_ARCH_*, <linux/audit.h>
@@ -223,8 +223,7 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
     for condition in wanted.conditions:
         checks[condition.action].rule(condition.call, _ACTIONS[condition.action], condition.tests)
         kind[condition.call] = f"check {condition.action}"
-    actions = {**dict(wanted.actions), **dict.fromkeys(_lent(wanted), "allow")}  # compile_closing() takes them back
-    numbers = {checks["allow"].number(name): kind.get(name, action) for name, action in actions.items()}
+    numbers = {checks["allow"].number(name): kind.get(name, action) for name, action in wanted.actions}
     leaves = _leaves({number: action for number, action in numbers.items() if number is not None}, wanted.otherwise)
     unless, only = (
         checks[action].export() if f"check {action}" in kind.values() else b"" for action in ("EPERM", "allow")
@@ -242,10 +241,6 @@ def compile_filter(wanted: FilterLike, machine: str = "") -> bytes:
     return _reporting(code) if wanted.reported else code
 
 
-_TO_REPORT = ("sendmsg", "seccomp")
-"""Calls by which a program hands its listener over and loads what closes them."""
-
-
 def _reporting(code: bytes) -> bytes:
     """Put the listener in the place of EPERM. libseccomp takes no such default, for fear of a listener's own calls."""
     refusal = _INSTRUCTION.pack(_RETURN, 0, 0, _ACTIONS["EPERM"])
@@ -253,26 +248,6 @@ def _reporting(code: bytes) -> bytes:
     size = _INSTRUCTION.size
     parts = [code[at : at + size] for at in range(0, len(code), size)]
     return b"".join(notice if part == refusal else part for part in parts)
-
-
-def _lent(wanted: FilterLike) -> dict[str, str]:
-    """Return the calls that are open only until the program has begun, and what is done about them then."""
-    needed = _TO_REPORT if wanted.reported else ()
-    return {name: said for name, said in wanted.actions if name in needed and said not in ("allow", "log")}
-
-
-def compile_closing(wanted: FilterLike) -> bytes:
-    """Compile what is loaded after a filter with a listener: it refuses the calls that only handing that over needs.
-
-    Empty where the filter allows them anyway. What it refuses, nobody is told of.
-    """
-    lent = _lent(wanted)
-    numbers = call_numbers(lent)
-    code: _Code = [(_LOAD, 0, 0, _NUMBER)]  # the first filter ends whoever speaks for another architecture
-    for name, action in lent.items():
-        code += [(_JUMP_EQ, 0, 1, numbers[name]), (_RETURN, 0, 0, _ACTIONS[action])]
-    code.append((_RETURN, 0, 0, _ALLOW))
-    return b"".join(_INSTRUCTION.pack(*one) for one in code) if lent else b""
 
 
 def call_numbers(names: Iterable[str]) -> dict[str, int]:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Unpack, final
 
 from jailkit._jail import Jail as SyncJail
 from jailkit._jail import adopt
 from jailkit._launch import explained, launch, once_for
+from jailkit._options import RunOptions
+from jailkit.aio._block import Block
 from jailkit.aio._loop import in_thread, shielded, until
 from jailkit.aio._process import Process
 from jailkit.aio._python import PythonSession
 from jailkit.plan import Plan, Protection
 from jailkit.process import DEVNULL, PIPE, Once, Result, StartFailed, Stream, Watch, end
 from jailkit.python import function_request
-from jailkit.spec import JailSpec, Limits, Pty, User
+from jailkit.spec import JailSpec, Pty
 
 __all__ = ["Jail", "run"]
 
-_Env = Mapping[str, str] | None
 _Argv = Sequence[str | bytes | os.PathLike[str]]
 
 
 @final
-class Jail:
+class Jail(Block):
     """A `jailkit.Jail` for a task: ``async with Jail() as jail: result = await jail.run([...])``.
 
     A task that is cancelled while it awaits something of a jail gets the cancellation when everything that this call
@@ -43,9 +43,10 @@ class Jail:
         SpecError: An argument is wrong.
     """
 
+    _own: PythonSession | None = None
+
     def __init__(self, root: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self.jail = SyncJail(root, **_plain(options))
-        self._own: PythonSession | None = None
 
     @classmethod
     def from_spec(cls, spec: JailSpec) -> Jail:
@@ -92,34 +93,8 @@ class Jail:
         """Kill everything in the jail and wait until it is gone. Closing twice is fine."""
         await shielded(self.jail.close)
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def run(
-        self,
-        argv: _Argv,
-        *,
-        input: bytes | str | None = None,  # noqa: A002 - as in subprocess
-        timeout: float | None = None,  # noqa: ASYNC109 - a timeout is a result, and not an exception
-        env: _Env = None,
-        cwd: str | None = None,
-        user: int | User | None = None,
-        limits: Limits | None = None,
-        text: bool = False,
-        check: bool = False,
-        stdin: Stream = None,
-        stdout: Stream = PIPE,
-        stderr: Stream = PIPE,
-        detach: bool = False,
-        pty: Pty = False,
-    ) -> Result[Any]:
-        """Run a program in the jail and wait for its end; see `jailkit.Jail.run` for the arguments.
+    async def run(self, argv: _Argv, **options: Unpack[RunOptions]) -> Result[Any]:
+        """Run a program in the jail and wait for its end; arguments and defaults are those of `jailkit.Jail.run`.
 
         Cancelled, it kills the program and all that it has started, waits until they are gone, and lets the
         cancellation through.
@@ -128,21 +103,9 @@ class Jail:
             JailkitError: Each of the errors of `jailkit.Jail.run`.
         """
         made, live = self.jail._made, self.jail._started()  # noqa: SLF001 - its other face
-        once = once_for(
-            made,
-            live,
-            argv,
-            input=input,
-            streams=(stdin, stdout, stderr),
-            text=text,
-            pty=pty,
-            user=user,
-            env=env,
-            cwd=cwd,
-            limits=limits,
-            timeout=timeout,
-            detach=detach,
-        )
+        check = options.pop("check", False)
+        streams = (options.pop("stdin", None), options.pop("stdout", PIPE), options.pop("stderr", PIPE))
+        once = once_for(made, live, argv, streams=streams, **options)
         try:
             result = await _carried_out(once)
         except StartFailed as failed:

@@ -6,12 +6,12 @@ import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from jailkit._errors import ClosedError
 from jailkit._jail import Jail as SyncJail
 from jailkit._pool import JailPool as SyncPool
+from jailkit.aio._block import Block
 from jailkit.aio._jail import Jail
 from jailkit.aio._loop import in_thread, shielded
 from jailkit.process import Result
@@ -21,7 +21,7 @@ __all__ = ["JailPool"]
 
 
 @final
-class JailPool:
+class JailPool(Block):
     """A `jailkit.JailPool` for tasks: ``async with JailPool(size=4) as pool: await pool.run([...])``.
 
     A task that is cancelled while its program runs gets the cancellation when the program is dead and its jail gone.
@@ -61,15 +61,6 @@ class JailPool:
         """Take away all jails that wait. Closing twice is fine."""
         if self._pool is not None:
             await shielded(self._pool.close)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def run(self, argv: Sequence[str | bytes | os.PathLike[str]], **options: Any) -> Result[Any]:
         """Run one program in a jail of its own, and throw the jail away; see `jailkit.JailPool.run`.

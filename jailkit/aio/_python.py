@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, TypeVar, final
 
 from jailkit._errors import ClosedError
+from jailkit.aio._block import Block
 from jailkit.aio._loop import Lock, in_thread, killable, shielded
 from jailkit.python import CallResult, Options, cancellable
 from jailkit.python import Calls as SyncCalls
@@ -80,7 +80,7 @@ class Calls:
 
 
 @final
-class PythonSession(Calls):
+class PythonSession(Calls, Block):
     """A Python interpreter in a live jail, which forks for each call: ``async with jail.python() as py``.
 
     A `jailkit.PythonSession` for tasks. Its calls are made one after another, each in a thread; tasks wait for their
@@ -134,15 +134,6 @@ class PythonSession(Calls):
         self._closed = True
         if self._made is not None:
             await shielded(self._made.close)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<aio of {self._made!r}>" if self._made else "<aio.PythonSession, not started>"

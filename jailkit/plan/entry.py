@@ -38,6 +38,8 @@ class Entry:
 
     Attributes:
         keyring: Whether to leave the caller's session keyring.
+        outside: Names of the flags of the namespaces around the jail, to be joined before: those of a network with a
+            way out, which belongs to the host, or to users beside the jail.
         namespaces: Names of the flags of the namespaces to join, that of users first.
         pid1: The id to take on before anything is looked up in the jail; None where there is one id only.
         keep: Names of the capabilities that the bounding set keeps, or a mask.
@@ -48,6 +50,7 @@ class Entry:
     """
 
     keyring: bool
+    outside: tuple[str, ...]
     namespaces: tuple[str, ...]
     pid1: int | None
     keep: int | tuple[str, ...]
@@ -67,6 +70,7 @@ def entry_of(plan: Plan) -> Entry:
     rules = steps.get("landlock_ruleset")
     return Entry(
         keyring="join_session_keyring" in steps,
+        outside=tuple(name for one in plan.host_steps if one.op == "setns" for name in _names(one)),
         namespaces=(*names, "CLONE_NEWNET") if "take" in steps else names,
         pid1=plan.ids.pid1 if "setresuid" in steps else None,
         keep=steps["cap_bound"].value,

@@ -257,24 +257,39 @@ _FITTING = ("clone", "ioctl", "openat", "prctl", "prlimit64", "unshare")
 """Of these, calls whose arguments there meet `CONDITIONS`."""
 
 
+_TO_REPORT = ("sendmsg", "seccomp")
+"""Calls by which a program hands its listener over and loads what closes them."""
+
+
 def divided(whole: SeccompFilter) -> tuple[SeccompFilter, SeccompFilter]:
     """Divide a filter in two that, one upon the other, refuse what it refuses: of several the strictest counts.
 
-    PID 1 loads the first, which lets it work, once, and hands it on to everything; each program loads the second, which
-    says nothing by default, and then there is none. To load a filter and to free it costs as much as to fork.
+    The first lets PID 1 work, who loads it once and hands it on to everything; one with a listener lets the program
+    hand that over. Each program loads the second, which says nothing by default, and of which no listener is told; it
+    is none where it has no actions. To load a filter and to free it costs as much as to fork.
     """
+    own = _for_the_listener(whole) if whole.reported else _for_pid1(whole)
+    shared = tuple((call, "allow" if call in own else action) for call, action in whole.actions)
+    mine = tuple(one for one in whole.conditions if one.call in own)
+    rest = tuple(one for one in whole.conditions if one.call not in own)
+    return SeccompFilter(shared, rest, reported=whole.reported), SeccompFilter(tuple(own.items()), mine, "allow")
+
+
+def _for_pid1(whole: SeccompFilter) -> dict[str, str]:
+    """Return what the second part does about calls that PID 1 needs."""
     tests = {call: {one for one in whole.conditions if one.call == call} for call in PID1}
     usual = {call: {one for one in CONDITIONS if one.call == call} for call in _FITTING}
     fits = {call for call in _FITTING if tests[call] >= usual[call]}
-    own = {
+    return {
         call: action
         for call, action in whole.actions
         if call in PID1 and call not in fits and (action != "allow" or tests[call])
     }
-    shared = tuple((call, "allow" if call in own else action) for call, action in whole.actions)
-    mine = tuple(one for one in whole.conditions if one.call in own)
-    rest = tuple(one for one in whole.conditions if one.call not in own)
-    return SeccompFilter(shared, rest), SeccompFilter(tuple(own.items()), mine, "allow")
+
+
+def _for_the_listener(whole: SeccompFilter) -> dict[str, str]:
+    """Return the same about those that a program needs which hands its listener over."""
+    return {call: said for call, said in whole.actions if call in _TO_REPORT and said not in ("allow", "log")}
 
 
 def filter_of(spec: JailSpec, *, lent: bool = False) -> SeccompFilter | None:

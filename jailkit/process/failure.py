@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from jailkit import _native
 from jailkit._errors import CommandNotExecutable, CommandNotFound, LaunchError
 from jailkit._native import Report
 from jailkit.process.cgroup import GroupError
 
-__all__ = ["group_failure", "launch_error"]
+__all__ = ["answered", "group_failure", "launch_error"]
 
 _WORDS = {
     "JK_AT_REQUEST": "read the request",
@@ -80,3 +81,18 @@ def group_failure(error: GroupError) -> LaunchError:
         description=error.step,
         hint=_GROUP_HINTS.get(error.errno or 0),
     )
+
+
+def answered(wait: Callable[[float], bool], seconds: float, lost: Callable[[str], Exception], what: str) -> bool:
+    """Wait for PID 1's answer to a request; return whether PID 1 is there.
+
+    Raises:
+        ClosedError: It did not answer in time. What `lost` makes, who also kills the jail.
+    """
+    while True:
+        try:
+            return wait(seconds)
+        except InterruptedError:
+            continue
+        except BlockingIOError:
+            raise lost(f"PID 1 did not {what}") from None

@@ -12,7 +12,7 @@ import stat
 
 from jailkit import _native
 from jailkit.plan import Program
-from jailkit.process.failure import launch_error
+from jailkit.process.failure import answered, launch_error
 from jailkit.process.live import LiveJail
 
 __all__ = ["open_in_jail", "read_file", "write_file"]
@@ -24,14 +24,7 @@ _OPEN_STEP = next(number for number, name in _native.enum_names("jk_program_step
 def open_in_jail(run: _native.Run, live: LiveJail, opening: Program, *, kind: int = stat.S_IFREG) -> int:
     """Have a file opened, a regular one or of another kind; return its descriptor, which is that of `run`."""
     live.submit(run, opening, (_native.NULL,) * 3, watched=False)
-    alive = None
-    while alive is None:
-        try:
-            alive = run.take_file(_OPEN_SECONDS)
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            raise live.lost("PID 1 did not open a file") from None
+    answered(run.take_file, _OPEN_SECONDS, live.lost, "open a file")
     report, path = run.report, os.fsdecode(opening.argv[0])
     if run.file < 0 and report is None:
         raise live.lost()

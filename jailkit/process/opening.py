@@ -10,7 +10,7 @@ from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
 from jailkit.process.denials import listen
-from jailkit.process.failure import launch_error
+from jailkit.process.failure import answered, launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.process import Process
 from jailkit.process.streams import Stream, descriptors
@@ -60,14 +60,7 @@ def open_program(
 
 
 def _wait_exec(live: LiveJail, run: _native.Run, program: Program) -> None:
-    alive = None
-    while alive is None:
-        try:
-            alive = run.wait_exec(_EXEC_SECONDS)
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            raise live.lost("PID 1 did not start a program") from None
+    alive = answered(run.wait_exec, _EXEC_SECONDS, live.lost, "start a program")
     report = run.report
     if report is not None and report.kind is _native.ReportKind.FAILED:
         raise launch_error(report, program.argv)

@@ -219,3 +219,35 @@ def test_real_clients(world: Bed, user: bool) -> None:
     assert small == f"caller=198.51.100.2 here={WEB}\n"
     assert six == f"caller={HOST6} here={WEB6}\n"
     assert (large, echo) == (True, "0\n")
+
+
+@pytest.mark.parametrize("level", ["JAIL", "SANDBOX"])
+def test_who_attaches_is_in_the_jails_network(world: Bed, user: bool, level: str) -> None:
+    """A process of the caller's that enters reaches what a program of the jail reaches, from the same namespaces."""
+    code = """
+    import socket
+    from tests.entered import entered
+    from tests.inside import inside
+    SPACES = "{name: os.readlink(f'/proc/self/ns/{name}') for name in ('user', 'net', 'mnt', 'pid', 'uts', 'ipc')}"
+
+    def look():
+        found = {}
+        for address in TARGETS:
+            with socket.socket() as sock:
+                sock.settimeout(20)
+                found[address] = sock.connect_ex((address, 80)) == 0
+        with open("/proc/self/status") as file:
+            rights = [line for line in file if line.startswith("Cap")]
+        return found, eval(SPACES), rights
+
+    TARGETS = sys.argv[1].split()
+    with Jail(net=True, level=sys.argv[2]) as jail:
+        program = inside(jail, f"say([{SPACES}, [line for line in open('/proc/self/status') if line[:3] == 'Cap']])")
+        code, (found, spaces, rights) = entered(jail, look)
+        say([code, found, look()[0], [spaces, rights] == program])
+    """
+    code, inside, outside, same = world.python(code, f"{WEB} {LAN} {HOST} 127.0.0.1", level, user=user)
+    assert code == 0
+    assert inside == {WEB: True, LAN: False, HOST: False, "127.0.0.1": False}
+    assert set(outside.values()) == {True}
+    assert same

@@ -33,6 +33,14 @@ def after(py: PythonSession, source: str, **bounds: Any) -> CallResult:
     return result
 
 
+def meets(py: PythonSession, source: str, reason: ExitReason, *, ok: bool = False, starts: int = 1) -> CallResult:
+    """Do that, and look how it ended, and how often an interpreter had to be started."""
+    result = after(py, source)
+    assert (result.reason, result.ok) == (reason, ok), result
+    assert py.starts == starts
+    return result
+
+
 LOOK = """
 import ctypes, os, signal, sys, threading
 pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -119,9 +127,7 @@ libc.shmget(7, 4096, 0o1600), libc.semget(7, 1, 0o1600), libc.msgget(7, 0o1600)
 @pytest.mark.parametrize("source", LEAVE.values(), ids=LEAVE)
 def test_nothing_of_a_call_is_seen_by_the_next(py: PythonSession, source: str) -> None:
     """And the interpreter did not even have to be started again; the call itself has done nothing wrong."""
-    result = after(py, source)
-    assert (result.reason, result.ok) == (ExitReason.EXITED, True), result
-    assert py.starts == 1
+    meets(py, source, ExitReason.EXITED, ok=True)
 
 
 END = {
@@ -137,9 +143,7 @@ END = {
 @pytest.mark.parametrize(("source", "reason"), END.values(), ids=END)
 def test_a_call_that_ends_itself(py: PythonSession, source: str, reason: ExitReason) -> None:
     """No answer is no value, whatever its exit code says."""
-    result = after(py, source)
-    assert (result.reason, result.ok, result.value) == (reason, False, None)
-    assert py.starts == 1
+    assert meets(py, source, reason).value is None
 
 
 SERVER_ATTACKS = {
@@ -154,9 +158,7 @@ SERVER_ATTACKS = {
 @pytest.mark.parametrize("source", SERVER_ATTACKS.values(), ids=SERVER_ATTACKS)
 def test_a_call_that_ends_its_server(py: PythonSession, source: str) -> None:
     """That call is lost, and the next one has a new interpreter."""
-    result = after(py, source)
-    assert (result.reason, result.ok) == (ExitReason.LOST, False), result
-    assert py.starts == 2
+    meets(py, source, ExitReason.LOST, starts=2)
 
 
 def test_a_call_that_changes_its_server(py: PythonSession) -> None:
@@ -230,17 +232,14 @@ FORGED = {
 @pytest.mark.parametrize("source", FORGED.values(), ids=FORGED)
 def test_a_forged_answer(py: PythonSession, source: str) -> None:
     """Whatever is written where the answer belongs makes it invalid, and is of no meaning for any other call."""
-    result = after(py, FORGE + source)
-    assert (result.reason, result.ok, result.value) == (ExitReason.EXITED, False, None)
+    result = meets(py, FORGE + source, ExitReason.EXITED)
+    assert result.value is None
     assert "without a valid answer" in str(result.error)
-    assert py.starts == 1
 
 
 def test_a_flood_of_answer(py: PythonSession) -> None:
     """More than an answer may have ends the call, in bounded memory."""
-    result = after(py, FORGE + "while True: write(bytes(1 << 16))")
-    assert (result.reason, result.ok) == (ExitReason.OUTPUT, False)
-    assert py.starts == 1
+    meets(py, FORGE + "while True: write(bytes(1 << 16))", ExitReason.OUTPUT)
 
 
 def test_floods(py: PythonSession) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import jailkit
+from jailkit._options import RunOptions
 
 PUBLIC = sorted(
     name for name, value in vars(jailkit).items() if not name.startswith("_") and not inspect.ismodule(value)
@@ -82,3 +83,12 @@ def test_errors_survive_pickle_and_copy(name: str) -> None:
 def test_errors_have_one_base(name: str) -> None:
     """``except JailkitError`` catches everything that jailkit raises on its own account."""
     assert issubclass(getattr(jailkit, name), jailkit.JailkitError)
+
+
+def test_what_is_handed_on_to_run_is_what_run_takes() -> None:
+    """`JailPool.run` and `jailkit.aio.Jail.run` take the keywords of `Jail.run`, all of them and no other."""
+    taken = inspect.signature(jailkit.Jail.run).parameters
+    assert list(RunOptions.__annotations__) == [name for name in taken if name not in {"self", "argv"}]
+    assert {name: str(hint.__forward_arg__) for name, hint in RunOptions.__annotations__.items()} == {
+        name: taken[name].annotation.replace("_Env", "Mapping[str, str] | None") for name in RunOptions.__annotations__
+    }

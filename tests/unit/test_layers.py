@@ -32,7 +32,7 @@ ALLOWED = {
     "_limited": {"spec", "_launch", "process"},
     "python": {"_errors", "spec", "process"},
     "_sessions": {"spec", "plan", "process", "_launch", "python"},
-    "_doors": {"_errors", "_launch", "process"},
+    "_doors": {"_errors", "_launch", "plan", "process"},
     "_newcomer": {"_native", "plan", "syscalls"},
     "_entering": {"_errors", "spec", "plan", "_launch", "process", "syscalls", "_doors", "_newcomer"},
     "_jail": {
@@ -41,8 +41,9 @@ ALLOWED = {
     },
     "_executor": {"_errors", "spec", "python", "_jail"},
     "_once": {"_errors", "spec", "plan", "_launch", "_jail", "process"},
-    "_pool": {"_errors", "spec", "_jail", "process"},
-    "aio": {"_errors", "_jail", "_launch", "_pool", "plan", "process", "python", "spec"},
+    "_options": {"spec", "process"},
+    "_pool": {"_errors", "_options", "spec", "_jail", "process"},
+    "aio": {"_errors", "_jail", "_launch", "_options", "_pool", "plan", "process", "python", "spec"},
     "syscalls": {"_native", "_errors"},
 }
 # Of some parts a neighbour may see only a little.
