@@ -84,7 +84,7 @@ def _overhead(grading: Any, home: Path, source: str, tests: int) -> tuple[float,
     with grading.Grader(workers=1) as grader:
         grader.grade(problem, program)
         for _ in range(5):
-            with _pinned(grader.cores.cpus[0]):  # as what is graded is
+            with grader.cores.one():  # pinned, as what is graded is
                 plain = _seconds(
                     lambda: [
                         _plain(program, test.input.read_text()) == test.answer.read_bytes() for test in problem.tests
@@ -121,7 +121,8 @@ def _spread(grading: Any, home: Path, repeats: int) -> tuple[float, float]:
     with grading.Grader(workers=1) as grader, _busy(grader.cores.cpus[0]):
         for _ in range(repeats):
             graded.append(grader.grade(problem, program).tests[0].cpu)
-            plain.append(_processor_time(program, grader.cores.cpus[0]))
+            with grader.cores.one():
+                plain.append(_processor_time(program))
     return _share(graded), _share(plain)
 
 
@@ -140,22 +141,11 @@ def _busy(free: int) -> Iterator[None]:
         yield
 
 
-def _processor_time(program: Path, cpu: int) -> float:
+def _processor_time(program: Path) -> float:
     begin = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with _pinned(cpu):
-        _plain(program, "5\n")
+    _plain(program, "5\n")
     end = resource.getrusage(resource.RUSAGE_CHILDREN)
     return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
-
-
-@contextlib.contextmanager
-def _pinned(cpu: int) -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _per_minute(grading: Any, home: Path) -> dict[str, float]:
