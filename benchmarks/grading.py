@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,10 @@ PROGRAMS = {
 
 
 def measure(tests: int = TESTS, repeats: int = 20) -> dict[str, Any]:
-    """Returns overheads (ratios), the spread of processor time (a share), and submissions per minute by workers.
+    """Returns overheads (ratios), spreads of processor time (shares), and submissions per minute by workers.
+
+    Beside each overhead stands that of the jails alone, without grading; beside the spread that of the same program
+    without a jail, measured in turn with it: it is what the machine does to any figure.
 
     Raises:
         CaseError: The grader cannot be imported.
@@ -39,10 +45,9 @@ def measure(tests: int = TESTS, repeats: int = 20) -> dict[str, Any]:
     try:
         found: dict[str, Any] = {}
         for name, source in PROGRAMS.items():
-            found[f"overhead_{name}"] = _overhead(
-                grading, home / name, source, tests if name == "short" else tests // 4
-            )
-        found["spread"] = _spread(grading, home / "computing", repeats)
+            count = tests if name == "short" else tests // 4
+            found[f"overhead_{name}"], found[f"jails_{name}"] = _overhead(grading, home / name, source, count)
+        found["spread"], found["spread_unjailed"] = _spread(grading, home / "one", repeats)
         found["per_minute"] = _per_minute(grading, home / "short")
     finally:
         shutil.rmtree(home)
@@ -66,20 +71,37 @@ def _plain(program: Path, given: str) -> bytes:
     return subprocess.run([PYTHON, program], input=given.encode(), capture_output=True, check=True).stdout
 
 
-def _overhead(grading: Any, home: Path, source: str, tests: int) -> float:
-    """The same commands with the same inputs and the same comparison, one after the other, in turn with a grader."""
+def _overhead(grading: Any, home: Path, source: str, tests: int) -> tuple[float, float]:
+    """The same commands with the same inputs and the same comparison, one after the other, in turn with a grader.
+
+    The second ratio is of the same jails without a grader.
+    """
     program = _package(home, source, tests)
+    home.parent.chmod(0o755)
     problem = grading.Problem.load(home)
-    ratios = []
+    jails = _jails(home)
+    graded, bare = [], []
     with grading.Grader(workers=1) as grader:
         grader.grade(problem, program)
-        for _ in range(3):
-            jailed = _seconds(lambda: grader.grade(problem, program))
-            plain = _seconds(
-                lambda: [_plain(program, test.input.read_text()) == test.answer.read_bytes() for test in problem.tests]
-            )
-            ratios.append(jailed / plain)
-    return statistics.median(ratios)
+        for _ in range(5):
+            with grader.cores.one():  # pinned, as what is graded is
+                plain = _seconds(
+                    lambda: [
+                        _plain(program, test.input.read_text()) == test.answer.read_bytes() for test in problem.tests
+                    ]
+                )
+                bare.append(_seconds(lambda: [jails(test.input.read_bytes()) for test in problem.tests]) / plain)
+            graded.append(_seconds(lambda: grader.grade(problem, program)) / plain)
+    return statistics.median(graded), statistics.median(bare)
+
+
+def _jails(home: Path) -> Callable[[bytes], object]:
+    """Returns what runs the program of a package once, in a jail with the limits of a grader."""
+    jailkit: Any = importlib.import_module("jailkit")
+    mib = jailkit.MiB
+    limits = jailkit.Limits(memory=256 * mib, cpu_seconds=20, wall_seconds=32, output=8 * mib, disk=64 * mib)
+    options = {"mounts": [jailkit.Bind(str(home), "/work")], "cwd": "/work", "limits": limits}
+    return lambda given: jailkit.run(["python3", "main.py"], input=given, **options)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -88,14 +110,42 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def _spread(grading: Any, home: Path, repeats: int) -> float:
-    """Standard deviation over mean of the processor time of one test, with all workers busy."""
+def _spread(grading: Any, home: Path, repeats: int) -> tuple[float, float]:
+    """Standard deviation over mean of the processor time of one test, with every other processor busy.
+
+    The second figure is that of the same program without a jail, on the same processor, in turn with the first.
+    """
+    program = _package(home, PROGRAMS["computing"], 1)
     problem = grading.Problem.load(home)
-    with grading.Grader() as grader:
-        many = [home / "main.py"] * max(2, repeats // 10)
-        grades = grader.grade_all(problem, many)
-    times = [test.cpu for grade in grades for test in grade.tests][:repeats]
+    graded, plain = [], []
+    with grading.Grader(workers=1) as grader, _busy(grader.cores.cpus[0]):
+        for _ in range(repeats):
+            graded.append(grader.grade(problem, program).tests[0].cpu)
+            with grader.cores.one():
+                plain.append(_processor_time(program))
+    return _share(graded), _share(plain)
+
+
+def _share(times: list[float]) -> float:
     return float(statistics.stdev(times) / statistics.mean(times))
+
+
+@contextlib.contextmanager
+def _busy(free: int) -> Iterator[None]:
+    """Has a process compute on each processor but one."""
+    with contextlib.ExitStack() as stack:
+        for cpu in os.sched_getaffinity(0) - {free}:
+            words = [PYTHON, "-c", f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"]
+            process = stack.enter_context(subprocess.Popen(words))
+            stack.callback(process.kill)
+        yield
+
+
+def _processor_time(program: Path) -> float:
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _plain(program, "5\n")
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
 
 def _per_minute(grading: Any, home: Path) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Sequence
 
 import jinja2
@@ -15,6 +16,8 @@ __all__ = ["render"]
 
 _MOST = 1.5
 """Bars end at this many times the limit."""
+_PIECE = re.compile(r"[^/_.-]*[/_.-]|[^/_.-]+")
+"""A long name is broken after one of these, and not within a word."""
 
 
 def render(grades: Sequence[Grade]) -> str:
@@ -31,6 +34,7 @@ def render(grades: Sequence[Grade]) -> str:
         verdicts=list(Verdict),
         share=_share,
         mib=_mib,
+        pieces=_PIECE.findall,
     )
 
 
