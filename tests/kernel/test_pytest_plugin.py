@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import jailkit
 from tests.projects import Project, project
 
 __all__ = ["project"]
@@ -459,4 +460,13 @@ def test_subtests(project: Project) -> None:
 def test_nothing_is_imported_unasked(project: Project) -> None:
     """A session without jailed tests does not import jailkit."""
     project.write("test_it.py", "import sys\ndef test_it(): assert 'jailkit' not in sys.modules\n")
+    assert project.outcomes() == {"passed": 1}
+
+
+def test_assertions_of_jailkit_are_not_rewritten(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pytest does with the modules of a distribution that has a plugin takes longer than to import jailkit."""
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(os.path.dirname(jailkit.__file__)))  # as in site-packages
+    project.write("conftest.py", "import pytest\npytest.register_assert_rewrite('jailkit')\n")
+    text = "import jailkit\ndef test_it(): assert 'Assertion' not in type(jailkit.__loader__).__name__\n"
+    project.write("test_it.py", text)
     assert project.outcomes() == {"passed": 1}
