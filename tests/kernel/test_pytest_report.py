@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -104,5 +105,8 @@ def test_clocks(project: Project) -> None:
     )
     code, said = project.run()
     assert code == 1
+    if not os.path.exists("/proc/self/timens_offsets"):
+        assert said.count("the kernel has no time namespaces") >= 2
+        return
     assert "3 passed, 1 error" in said
     assert "time_offset: -1000000000.0 is not allowed" in said
