@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
+    # pytest rewrites the assertions of all that comes with a plugin. Ours are no tests, and where pytest cannot keep
+    # what it has written it takes a second of each session.
+    rewritten = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", None)
+    if isinstance(rewritten, set):
+        rewritten.discard("jailkit")
     config.addinivalue_line("markers", _MARK)
 
 

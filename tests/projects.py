@@ -1,17 +1,11 @@
-"""A project with tests, for pytest to run on as in a shell."""
+"""A project with tests, for pytest to run on as in a shell: pytester, with the plugin and no other but those named."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import textwrap
-from collections.abc import Iterator
 
 import pytest
 
-from tests.inside import public_directory
 from tests.patience import patient
 
 __all__ = ["Project", "project"]
@@ -20,57 +14,37 @@ __all__ = ["Project", "project"]
 class Project:
     """A directory with tests."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        self.path = str(pytester.path)
 
     def write(self, name: str, text: str) -> None:
         """Write a file."""
-        with open(f"{self.path}/{name}", "w") as file:
-            file.write(textwrap.dedent(text))
+        (self._pytester.path / name).write_text(textwrap.dedent(text))
+
+    def _run(self, *options: str, plugins: tuple[str, ...]) -> pytest.RunResult:
+        loaded = [word for name in ("pytest_jailkit", *plugins) for word in ("-p", name)]
+        return self._pytester.runpytest_subprocess("-ra", *loaded, *options, timeout=patient(100))
 
     def run(self, *options: str, plugins: tuple[str, ...] = ()) -> tuple[int, str]:
         """Run pytest; return its exit code and what it has printed."""
-        loaded = [word for name in plugins for word in ("-p", name)]
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-ra",
-                "-p",
-                "pytest_jailkit",
-                *loaded,
-                *options,
-            ],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=patient(100),
-            cwd=self.path,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "TMPDIR": self.path,
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        result = self._run(*options, plugins=plugins)
+        return int(result.ret), f"{result.stdout}\n{result.stderr}"
 
     def outcomes(self, *options: str, plugins: tuple[str, ...] = ()) -> dict[str, int]:
         """Run pytest; return how many tests had which outcome."""
-        code, said = self.run(*options, plugins=plugins)
-        last = said.strip().splitlines()[-1]
-        found = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", last.partition(" in ")[0])}
-        assert code in (0, 1), said
-        assert found, said
-        return found
+        result = self._run(*options, plugins=plugins)
+        assert result.ret in (0, 1), f"{result.stdout}\n{result.stderr}"
+        return result.parseoutcomes()
 
 
 @pytest.fixture
-def project() -> Iterator[Project]:
-    """A project of the caller's, where everybody may enter."""
-    with public_directory() as path:
-        made = Project(path)
-        made.write("pytest.ini", "[pytest]\n")
-        yield made
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of the caller's."""
+    for name, value in {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("COV_CORE_SOURCE", "COV_CORE_CONFIG", "COV_CORE_DATAFILE"):
+        monkeypatch.delenv(name, raising=False)
+    made = Project(pytester)
+    made.write("pytest.ini", "[pytest]\n")
+    return made

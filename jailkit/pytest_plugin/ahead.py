@@ -15,7 +15,7 @@ from jailkit import Jail, JailkitError
 
 __all__ = ["Ahead", "ahead_of"]
 
-_GRACE = 10.0
+_GRACE = 60.0
 """Seconds that a process has to end whose jail was closed, or which has said that it is done."""
 
 

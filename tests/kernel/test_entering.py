@@ -324,3 +324,40 @@ def test_inside_is_for_root() -> None:
     """An ordinary user is told that it is not for him."""
     with Jail() as jail, pytest.raises(jailkit.UnsupportedError, match="run as root"), jail.inside():
         pass
+
+
+@pytest.mark.requires("userns")
+def test_who_forks_stays_as_he_was() -> None:
+    """A fork into a jail leaves the caller his namespaces and his memory as they were, and no descriptor."""
+
+    def state() -> list[Any]:
+        names = ("pid", "pid_for_children", "user")
+        spaces = [os.readlink(f"/proc/self/ns/{name}") for name in names]
+        return [spaces, os.stat("/proc/self/status").st_uid, len(os.listdir("/proc/self/fd")), threading.active_count()]
+
+    with Jail() as jail:
+        before = state()
+        for _ in range(2):  # the first is born inside where root forks, the second is not
+            assert entered(jail, os.getpid, way=forking)[0] == 0
+            assert state() == before
+            jail.run(["true"])
+
+
+def refused() -> list[str]:
+    """Try what is refused; return what was possible."""
+    try:
+        socket.sethostname("mine")
+    except PermissionError:
+        return []
+    return ["sethostname"]
+
+
+@pytest.mark.requires("userns")
+def test_what_forks_are_refused() -> None:
+    """What a fork is refused is told by its jail, if that was asked for; who attaches would not be heard."""
+    with Jail(report_denials=True) as jail:
+        assert jail.denials() == ()
+        for times in (1, 2):
+            assert entered(jail, refused, way=forking) == (0, [])
+            assert [one.call for one in jail.denials()] == ["sethostname"] * times
+        assert entered(jail, refused)[0] == 99  # refused, before anything has changed

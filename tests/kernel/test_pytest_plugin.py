@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import jailkit
 from tests.projects import Project, project
 
 __all__ = ["project"]
@@ -199,7 +200,7 @@ ENDS = """
     def test_forges():
         for fd in range(3, 100):
             try:
-                os.write(fd, b"\\xff\\xff\\xff\\x7fforged")
+                os.write(fd, b"\\x7f\\x7f\\x7f\\x7fforged")
             except OSError:
                 pass
 
@@ -286,41 +287,9 @@ def test_where_no_jail_can_be_made(project: Project) -> None:
         ahead.Jail = Jail
         """,
     )
-    assert project.outcomes() == {"error": 1}
+    assert project.outcomes() == {"errors": 1}
     assert project.outcomes("-o", "jailed_unsupported=skip") == {"skipped": 1}
     assert project.outcomes("-o", "jailed_unsupported=run")["passed"] == 1
-
-
-def test_what_is_not_hermetic_is_listed(project: Project) -> None:
-    """--jailed-report lists what a test touched; strict makes it a failure."""
-    project.write(
-        "test_it.py",
-        """
-        import os, socket, subprocess, pytest
-        def touch():
-            for act in (lambda: open("/var/lib/mine", "w"), lambda: socket.create_connection(("192.0.2.1", 80), 1)):
-                try:
-                    act()
-                except OSError:
-                    pass
-        def test_touches():
-            touch()
-            subprocess.Popen(["sleep", "60"])
-        def test_fine():
-            open("/tmp/mine", "w").close()
-        @pytest.mark.jailed(strict=True)
-        def test_strict():
-            touch()
-        """,
-    )
-    code, said = project.run("--jailed", "--jailed-report")
-    assert code == 1
-    assert "writes /var/lib/mine" in said
-    assert "connects to 192.0.2.1 port 80" in said
-    assert re.search(r"leaves process \w+ behind", said), said  # its name comes a moment after its exec
-    assert "not hermetic" in said
-    assert "2 tests touched" in said
-    assert "1 failed, 2 passed" in said
 
 
 def test_fixtures_that_make_jails(project: Project) -> None:
@@ -396,4 +365,13 @@ def test_subtests(project: Project) -> None:
 def test_nothing_is_imported_unasked(project: Project) -> None:
     """A session without jailed tests does not import jailkit."""
     project.write("test_it.py", "import sys\ndef test_it(): assert 'jailkit' not in sys.modules\n")
+    assert project.outcomes() == {"passed": 1}
+
+
+def test_assertions_of_jailkit_are_not_rewritten(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pytest does with the modules of a distribution that has a plugin takes longer than to import jailkit."""
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(os.path.dirname(jailkit.__file__)))  # as in site-packages
+    project.write("conftest.py", "import pytest\npytest.register_assert_rewrite('jailkit')\n")
+    text = "import jailkit\ndef test_it(): assert 'Assertion' not in type(jailkit.__loader__).__name__\n"
+    project.write("test_it.py", text)
     assert project.outcomes() == {"passed": 1}
