@@ -97,8 +97,8 @@ class Bench:
         except CaseError as error:
             self.missing["floor_all"] = str(error)
         if self.jailkit is not None:
-            cases += [library.live_case(self.jailkit, self.stack), library.cold_case(self.jailkit)]
-            cases += [library.pool_case(self.jailkit, self.stack), *library.bare_cases(self.jailkit, self.stack)]
+            cases += [*library.live_cases(self.jailkit, self.stack), library.cold_case(self.jailkit)]
+            cases += library.pool_cases(self.jailkit, self.stack) + library.bare_cases(self.jailkit, self.stack)
             cases += library.ungrouped_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
 

@@ -106,6 +106,12 @@ __attribute__((noinline)) static int start_by_vfork(const struct step *steps) {
 static int64_t launch(const struct step *steps, int64_t *begin, int64_t *cloned) {
     int pidfd;
     *begin = now();
+    if (steps == ask_steps) {
+        if (ask(world.asked))
+            die("ask");
+        *cloned = *begin;
+        return now();
+    }
     if (steps == cold_steps) {
         pidfd = start_in_namespaces(steps, cloned);
     } else {
@@ -181,7 +187,7 @@ static void print_line(const struct request *request, const struct step *steps) 
 }
 
 __attribute__((noreturn)) static void usage(void) {
-    fputs("usage: floor [--no-net] [--steps] [--serve | -n N] [all|vfork|enter] [-- PROGRAM ...]\n", stderr);
+    fputs("usage: floor [--no-net] [--steps] [--serve | -n N] [all|vfork|enter|ask] [-- PROGRAM ...]\n", stderr);
     exit(2);
 }
 
@@ -192,6 +198,8 @@ static const struct step *steps_of(const char *mode) {
         return vfork_steps;
     if (!strcmp(mode, "enter"))
         return enter_steps;
+    if (!strcmp(mode, "ask"))
+        return ask_steps;
     usage();
 }
 
@@ -252,6 +260,8 @@ int main(int argc, char **argv) {
         die("set-up");
     if (steps == enter_steps)
         start_live();
+    if (steps == ask_steps && (world.asked = start_asked(steps)) < 0)
+        die("start");
     if (request.serve)
         serve(steps);
     else

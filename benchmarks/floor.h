@@ -31,14 +31,17 @@ struct world {
     int go_event;    /* parent to child: the id maps are written */
     int ready_event; /* child to parent: the live jail stands */
     int live_pidfd;
+    int asked; /* the socket of the process that is asked for programs */
     bool with_network;
     bool hold; /* the child stays as the live jail instead of running the program */
 };
 
 extern struct world world;
-extern const struct step cold_steps[], enter_steps[], vfork_steps[];
+extern const struct step cold_steps[], enter_steps[], vfork_steps[], ask_steps[];
 
 int64_t now(void);
+int start_asked(const struct step *steps);
+int ask(int sock);
 __attribute__((noreturn)) void run_steps(const struct step *steps);
 
 #endif

@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 FLAGS = ("-O2", "-static", "-Wall", "-Wextra", "-Werror")
 MODES = (
     ("floor_vfork", "C floor: vfork and exec, no jail", ("vfork",)),
+    ("floor_ask", "C floor: ask a process for it, no jail", ("ask",)),
     ("floor_enter", "C floor: enter live namespaces", ("enter",)),
     ("floor_no_net", "C floor: cold, without network namespace", ("--no-net", "all")),
     ("floor_all", "C floor: cold, all seven namespaces", ("all",)),
@@ -34,7 +35,7 @@ def build(directory: Path) -> Path:
         raise CaseError("needs root, to map a range of ids that no one else uses")
     target = directory / "floor"
     command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, "-o", str(target)]
-    command += [str(HERE / "floor.c"), str(HERE / "floor_steps.c")]
+    command += [str(HERE / "floor.c"), str(HERE / "floor_steps.c"), str(HERE / "floor_ask.c")]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     except OSError as error:

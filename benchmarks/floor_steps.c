@@ -261,6 +261,11 @@ const struct step vfork_steps[] = {
     {0},
 };
 
+const struct step ask_steps[] = {
+    {"execve", execute},
+    {0},
+};
+
 void run_steps(const struct step *steps) {
     for (int i = 0; steps[i].name; i++) {
         /* The start of a step is marked, not its end: a successful execve does not come back. */

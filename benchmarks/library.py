@@ -18,6 +18,9 @@ POOL = "jailkit_pool"
 COLD_BARE, LIVE_BARE = "jailkit_cold_bare", "jailkit_live_bare"
 COLD_UNGROUPED, LIVE_UNGROUPED = "jailkit_cold_ungrouped", "jailkit_live_ungrouped"
 COLD_SAME = "jailkit_cold_same"
+PIPED, SILENT, LIVE_SILENT = "subprocess_piped", "subprocess_devnull", "jailkit_live_devnull"
+POOL_BUSY = "jailkit_pool_busy"
+RESTED, PAUSE = "subprocess_rested", 0.005
 TRUE = ["/bin/true"]
 
 
@@ -53,16 +56,25 @@ def timed(run: Callable[[], object], succeeded: Callable[[Any], bool]) -> Callab
 
 
 def subprocess_cases() -> list[Case]:
-    """`subprocess.run` bare, which everything is compared with, and with captured output."""
+    """`subprocess.run` bare, which everything is compared with; and like for like what jailkit is measured as."""
 
     def done(result: subprocess.CompletedProcess[bytes]) -> bool:
         return result.returncode == 0
 
     bare = timed(lambda: subprocess.run(TRUE, check=False), done)
     piped = timed(lambda: subprocess.run(TRUE, check=False, capture_output=True), done)
+    null = subprocess.DEVNULL
+    silent = timed(lambda: subprocess.run(TRUE, check=False, stdin=null, stdout=null, stderr=null), done)
+
+    def rested() -> int:
+        time.sleep(PAUSE)
+        return bare()
+
     return [
+        Case(key=RESTED, title="subprocess.run, after a pause", sample=rested),
         Case(key=BASELINE, title="subprocess.run", sample=bare),
-        Case(key="subprocess_piped", title="subprocess.run, capture_output", sample=piped),
+        Case(key=PIPED, title="subprocess.run, capture_output", sample=piped),
+        Case(key=SILENT, title="subprocess.run, DEVNULL", sample=silent),
     ]
 
 
@@ -110,29 +122,37 @@ def _has_group(jail: Any) -> bool:
     return "control group" in jail.explain().partition("With the rights")[0]
 
 
-def live_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:
-    """One program in a jail that already stands."""
+def live_cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
+    """One program in a jail that already stands; and without capturing what it writes."""
     jail = stack.enter_context(jailkit.Jail())
-    return Case(
-        key=LIVE,
-        title="jail.run, live jail",
-        sample=timed(lambda: jail.run(TRUE), lambda result: bool(result.ok)),
-        probe=lambda argv: _output(jail.run(argv)),
-    )
+    null = jailkit.DEVNULL
+    silent = timed(lambda: jail.run(TRUE, stdout=null, stderr=null), lambda result: bool(result.ok))
+    return [
+        Case(
+            key=LIVE,
+            title="jail.run, live jail",
+            sample=timed(lambda: jail.run(TRUE), lambda result: bool(result.ok)),
+            probe=lambda argv: _output(jail.run(argv)),
+        ),
+        Case(key=LIVE_SILENT, title="jail.run, live jail, DEVNULL", sample=silent),
+    ]
 
 
-def pool_case(jailkit: Any, stack: contextlib.ExitStack) -> Case:
-    """A program in a fresh jail that has waited for it; the refilling is not on the clock."""
+def pool_cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
+    """A program in a fresh jail that has waited for it, the refilling not on the clock; and with no time for it."""
     pool = stack.enter_context(jailkit.JailPool(size=4))
     sample = timed(lambda: pool.run(TRUE), lambda result: bool(result.ok))
 
     def ready() -> int:
         if not pool.wait_full(30):
             raise CaseError("the pool is not refilled")
-        time.sleep(0.005)  # what was thrown away is being taken away
+        time.sleep(PAUSE)  # what was thrown away is being taken away
         return sample()
 
-    return Case(key=POOL, title="pool.run, a fresh jail that waited", sample=ready)
+    return [
+        Case(key=POOL, title="pool.run, a fresh jail that waited", sample=ready),
+        Case(key=POOL_BUSY, title="pool.run, whatever the pool is doing", sample=sample),
+    ]
 
 
 def _output(result: Any) -> str:
