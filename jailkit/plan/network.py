@@ -112,6 +112,7 @@ class NetworkPlan:
         reserved_ports: Whether every program may listen on ports below 1024.
         pasta: Where that program is.
         pod: The place in a pod, or None.
+        reported: Whether what is refused is noted, to be told of.
     """
 
     means: str
@@ -125,6 +126,7 @@ class NetworkPlan:
     reserved_ports: bool
     pasta: str
     pod: PodPlan | None = None
+    reported: bool = False
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -146,6 +148,12 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         )
     for missing, remedy in uplink.missing:
         raise UnsupportedError(_asked(spec), missing, remedy)
+    if isinstance(spec.net, Joined) and spec.report_denials and not spec.net.reported:
+        raise UnsupportedError(
+            "report_denials in the network of another jail",
+            "it is the network that notes what it refuses, and the jail it was made for did not ask for it",
+            "give the other jail report_denials=True",
+        )
     if isinstance(spec.net, Joined) and spec.allow.reserved_ports and not spec.net.reserved_ports:
         raise UnsupportedError(
             "reserved_ports in the network of another jail",
@@ -164,6 +172,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         reserved_ports=spec.allow.reserved_ports,
         pasta=uplink.pasta,
         pod=_pod_plan(spec, wanted, uplink),
+        reported=spec.report_denials,
     )
 
 
