@@ -106,10 +106,11 @@ class Denial:
 
     With a network that has a way out, its packet filter tells of the connections (TCP) and datagrams (UDP) that a rule
     refused. These are the kernel's word, but not of which program: what programs refuse that run side by side in one
-    network is told of the one that ends next. Other protocols are not told, nor what is beyond 1024 different addresses.
+    network is told of the one that ends next. Other protocols are not told, nor more than 1024 different addresses.
 
     Attributes:
-        call: Name of the system call (of packets ``connect`` or ``sendto``), or "" where more different things were refused than are listed.
+        call: Name of the system call, of packets ``connect`` or ``sendto``; "" where more different things were
+            refused than are listed.
         what: The same with what can be said of its arguments, such as ``connect to 10.0.0.1:80``.
         count: How often.
         remedy: The argument of `Jail` that would allow it; "" where none does.
