@@ -194,6 +194,11 @@ def _loop() -> bool:
     return bool(programs) and subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode == 0
 
 
+def _pip() -> bool:
+    """The interpreter that runs the suite has pip."""
+    return importlib.util.find_spec("pip") is not None
+
+
 def _network() -> bool:
     """The kernel has veth and nftables, and pasta, ip(8), curl and pyroute2 are installed (make apt-net)."""
     if not all(map(shutil.which, ("pasta", "ip", "curl"))) or not importlib.util.find_spec("pyroute2"):
@@ -220,7 +225,7 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
     "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
-    "network": _network,
+    "network": _network, "pip": _pip,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})
