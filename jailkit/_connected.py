@@ -37,8 +37,10 @@ class Connected(abc.ABC):
             words = "a jail with net=True or a Network; one that reaches nothing has Network(allow=[])"
             raise SpecError("net", net, words)
         self._beside = net
-        joined = net.spec.net
-        return joined if isinstance(joined, Joined) else Joined(net.spec.network, net.spec.allow.reserved_ports)
+        other = net.spec
+        if isinstance(other.net, Joined):
+            return other.net
+        return Joined(net.spec.network, other.allow.reserved_ports, other.report_denials)
 
     def _compile(self) -> Blueprint:
         if self._beside is None:

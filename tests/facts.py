@@ -194,6 +194,11 @@ def _loop() -> bool:
     return bool(programs) and subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode == 0
 
 
+def _pip() -> bool:
+    """The interpreter that runs the suite has pip."""
+    return importlib.util.find_spec("pip") is not None
+
+
 def _network() -> bool:
     """The kernel has veth and nftables, and pasta, ip(8), curl and pyroute2 are installed (make apt-net)."""
     if not all(map(shutil.which, ("pasta", "ip", "curl"))) or not importlib.util.find_spec("pyroute2"):
@@ -236,14 +241,14 @@ _FACTS: dict[str, Callable[[], bool]] = {
     "newuidmap": _newuidmap, "ipv6": _ipv6, "libseccomp": _libseccomp, "landlock": _landlock,
     "landlock6": _landlock6, "git": _git, "make": _make, "node": _node, "java": _java, "vm": _vm,
     "blkio": _blkio, "loop": _loop, "cpython_tests": _cpython_tests, "systemd": _systemd, "uplink": _uplink,
-    "network": _network, "shaping": _shaping, "macvlan": _macvlan,
+    "network": _network, "shaping": _shaping, "macvlan": _macvlan, "pip": _pip,
 }  # fmt: skip
 ALL = frozenset(_FACTS)
 ROLES = frozenset({"root", "user", "cgroups", "no-cgroups", "cgroups-v2", "vm"})
 """Who runs the suite, and what he was given. It runs in several ways: a test for another is left out, no skip."""
 
-BEYOND = frozenset({"node", "java", "loop"})
-"""What no `make apt-*` brings: big languages, and loop devices, which a container may not have. A test of them is
+BEYOND = frozenset({"node", "java", "loop", "macvlan", "shaping"})
+"""What no `make apt-*` brings: big languages, and what a kernel or a container may not have. A test of them is
 skipped where they are missing, also where all others must run."""
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from jailkit.plan import NetworkPlan
+from jailkit.process import Refused
 from jailkit.spec import Port
 
 if TYPE_CHECKING:
     from jailkit._network.pods import Place
+    from jailkit._network.refused import Seen
     from jailkit._network.space import Space
 
 __all__ = ["Annex"]
@@ -43,6 +45,7 @@ class Annex:
         self._inside = 0
         self._mine = True
         self._place: Place | None = None
+        self._seen: Seen | None = None
         self.ports: tuple[Port, ...] = ()
         self.addresses: tuple[str, ...] = ()
         """The jail's, once it is made."""
@@ -88,10 +91,13 @@ class Annex:
     def _furnish(self, space: Space, pod: tuple[str, ...]) -> None:
         from jailkit._network.moved import Moved  # noqa: PLC0415
         from jailkit._network.netlink import link  # noqa: PLC0415
-        from jailkit._network.rules import jail_side  # noqa: PLC0415
+        from jailkit._network.refused import Seen  # noqa: PLC0415
+        from jailkit._network.rules import TABLE, jail_side  # noqa: PLC0415
 
         space.route.ask(link((), index=space.route.has("lo"), up=True))
-        space.filter.transact(*jail_side(self._plan.ways, pod))
+        space.filter.transact(*jail_side(self._plan.ways, pod, noted=self._plan.reported))
+        if self._plan.reported:
+            self._seen = Seen(space.filter.sock, TABLE)
         if isinstance(self._means, Moved):
             index, self.addresses = self._means.furnish(space)
         else:
@@ -184,6 +190,11 @@ class Annex:
                     self._place.close()
                 self._release()
 
+    def refused(self) -> tuple[Refused, ...]:
+        """Return what the filter has refused since it was asked last, where that is noted."""
+        with self._lock:
+            return self._seen.more() if self._seen is not None else ()
+
     def disown(self) -> None:
         """After a fork, in the child: it is the parent's."""
         self._lock = threading.Lock()  # the parent's may be held by a thread that does not exist here
@@ -194,6 +205,9 @@ class Annex:
         for one in self._held:
             one.close()
         self._held.clear()
+        seen, self._seen = self._seen, None
+        if seen is not None:
+            seen.close()
         doors, self._doors = self._doors, ()
         for fd in doors:
             os.close(fd)
@@ -218,6 +232,10 @@ class Beside:
     def addresses(self) -> tuple[str, ...]:
         """The same."""
         return self.network.addresses
+
+    def refused(self) -> tuple[Refused, ...]:
+        """The same: packets do not say which of the jails they come from."""
+        return self.network.refused()
 
     def open(self) -> tuple[int, ...]:
         """Enter it; return copies of the descriptors.

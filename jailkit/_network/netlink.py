@@ -10,11 +10,17 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyroute2.netlink.nfnetlink import nfgen_msg
-from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nft_table_msg
+from pyroute2.netlink.nfnetlink.nftsocket import (
+    nft_chain_msg,
+    nft_rule_msg,
+    nft_set_elem_list_msg,
+    nft_set_msg,
+    nft_table_msg,
+)
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -29,10 +35,12 @@ __all__ = [
     "bucket",
     "chain",
     "link",
+    "parts",
     "question",
     "route",
     "rule",
     "table",
+    "table_set",
 ]
 
 Pairs = Sequence[tuple[str, Any]]
@@ -42,7 +50,7 @@ ROUTE, FILTER = 0, 12  # NETLINK_ROUTE, NETLINK_NETFILTER
 _SECONDS = 10.0
 _REQUEST, _ACK, _EXCL, _CREATE, _APPEND = 1, 4, 0x200, 0x400, 0x800
 _MAKE = _REQUEST | _ACK | _CREATE | _EXCL
-_NLMSG_ERROR = 2
+_NLMSG_ERROR, _NLMSG_DONE, _DUMP = 2, 3, 0x300
 _HEAD = struct.Struct("=IHHII")  # struct nlmsghdr
 _TABLES = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _BEGIN, _END = 0x10, 0x11
@@ -80,6 +88,24 @@ class Netlink:
         answer = self.sock.recv(1 << 16)
         return 0 if _HEAD.unpack_from(answer)[1] == _NLMSG_ERROR else int(struct.unpack_from("=i", answer, 20)[0])
 
+    def elements(self, of: str, name: str) -> Iterator[bytes]:
+        """Return the elements of a set, each as its attributes are."""
+        asked = (("NFTA_SET_ELEM_LIST_TABLE", of), ("NFTA_SET_ELEM_LIST_SET", name))
+        self.sock.send(
+            _encoded(nft_set_elem_list_msg(), {"nfgen_family": _INET}, asked, _TABLES | 13, _REQUEST | _DUMP)
+        )
+        while True:
+            data = self.sock.recv(1 << 16)
+            while len(data) >= 20:
+                size, kind = _HEAD.unpack_from(data)[:2]
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    if error := -struct.unpack_from("=i", data, 16)[0]:
+                        raise OSError(error, os.strerror(error))
+                    return
+                listed = (value for number, value in parts(data[20:size]) if number == 3)  # NFTA_SET_ELEM_LIST_ELEMENTS
+                yield from (value for one in listed for _, value in parts(one))
+                data = data[size + 3 & ~3 :]
+
     def _hear(self, answers: int) -> None:
         while answers > 0:
             data = self.sock.recv(1 << 16)
@@ -95,6 +121,16 @@ class Netlink:
     def close(self) -> None:
         """Close it: tables that it owns go with it."""
         self.sock.close()
+
+
+def parts(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take attributes apart, into their numbers and values."""
+    while len(data) >= 4:
+        size, kind = struct.unpack_from("=HH", data)
+        if size < 4:
+            return
+        yield kind & 0x3FFF, data[4:size]
+        data = data[size + 3 & ~3 :]
 
 
 def _encoded(message: Any, fields: dict[str, Any], pairs: Pairs, kind: int, flags: int) -> bytes:
@@ -176,6 +212,16 @@ def chain(of: str, name: str, hook: int | None = None, *, kind: str = "filter", 
         where = {"attrs": [("NFTA_HOOK_HOOKNUM", hook), ("NFTA_HOOK_PRIORITY", priority)]}
         pairs += [("NFTA_CHAIN_HOOK", where), ("NFTA_CHAIN_TYPE", kind), ("NFTA_CHAIN_POLICY", 1)]
     return _encoded(nft_chain_msg(), {"nfgen_family": _INET}, pairs, _TABLES | 3, _MAKE)
+
+
+def table_set(of: str, name: str, size: int, most: int) -> bytes:
+    """Make a set that rules may add to (NFT_SET_EVAL): how many bytes a key has, and how many keys there may be."""
+    bound = {"attrs": [("NFTA_SET_DESC_SIZE", most)]}
+    pairs = (
+        *(("NFTA_SET_TABLE", of), ("NFTA_SET_NAME", name), ("NFTA_SET_FLAGS", {"NFT_SET_EVAL"}), ("NFTA_SET_ID", 1)),
+        *(("NFTA_SET_KEY_TYPE", 0), ("NFTA_SET_KEY_LEN", size), ("NFTA_SET_DESC", bound)),
+    )
+    return _encoded(nft_set_msg(), {"nfgen_family": _INET}, pairs, _TABLES | 9, _MAKE)
 
 
 def rule(of: str, name: str, expressions: Sequence[tuple[str, Pairs]]) -> bytes:

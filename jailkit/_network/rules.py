@@ -8,27 +8,29 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from jailkit._network.netlink import Pairs, chain, rule, table
+from jailkit._network.netlink import Pairs, chain, rule, table, table_set
+from jailkit._network.refused import MOST, PROTOCOLS, SETS
 from jailkit.plan import POD, Way
 from jailkit.spec import Port
 
-__all__ = ["brake", "host_side", "jail_side"]
+__all__ = ["TABLE", "brake", "host_side", "jail_side"]
 
 _Expression = tuple[str, Pairs]
 _Expressions = tuple[_Expression, ...]
 
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = range(5)
 _DSTNAT, _SRCNAT, _EARLY = -100, 100, -10
-_PROTOCOLS = {"tcp": 6, "udp": 17}
 _ICMPV6 = 58
 _REG, _REG_2 = 1, 2
+_WORDS = 8  # NFT_REG32_00, the first of those of four bytes
 _DROP, _ACCEPT = 0, 1
 _GOTO = -4
 _EQ, _NEQ = 0, 1
 _ESTABLISHED = 2 | 4  # NF_CT_STATE_BIT(IP_CT_ESTABLISHED, IP_CT_RELATED)
 _DNAT = 32  # IPS_DST_NAT
 _PROHIBITED = 3  # NFT_REJECT_ICMPX_ADMIN_PROHIBITED
-_TABLE = "jailkit"
+TABLE = "jailkit"
+"""In the jail's network namespace, and how names of those on the host begin."""
 
 
 def _value(data: bytes) -> dict[str, list[tuple[str, bytes]]]:
@@ -50,9 +52,9 @@ def _name(key: int, device: str, how: int = _EQ) -> _Expressions:
 _IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO = 6, 7, 15, 16
 
 
-def _payload(base: int, offset: int, size: int) -> _Expression:
+def _payload(base: int, offset: int, size: int, register: int = _REG) -> _Expression:
     return "payload", (
-        ("NFTA_PAYLOAD_DREG", _REG),
+        ("NFTA_PAYLOAD_DREG", register),
         ("NFTA_PAYLOAD_BASE", base),
         ("NFTA_PAYLOAD_OFFSET", offset),
         ("NFTA_PAYLOAD_LEN", size),
@@ -104,7 +106,7 @@ def _ports(ports: tuple[int, int]) -> _Expressions:
 
 
 def _protocol(name: str) -> _Expressions:
-    return _meta(_L4PROTO, bytes([_PROTOCOLS[name]]))
+    return _meta(_L4PROTO, bytes([PROTOCOLS[name]]))
 
 
 def _verdict(code: int, to: str = "") -> _Expression:
@@ -120,8 +122,8 @@ def _verdict(code: int, to: str = "") -> _Expression:
 # The kernel drops a message of ICMP about a connection that it is in the middle of making; a reset waits its turn.
 _RESET: _Expression = ("reject", (("NFTA_REJECT_TYPE", 1), ("NFTA_REJECT_ICMP_CODE", 0)))
 _REJECT: _Expression = ("reject", (("NFTA_REJECT_TYPE", 2), ("NFTA_REJECT_ICMP_CODE", _PROHIBITED)))
-_COUNTER: _Expression = ("counter", (("NFTA_COUNTER_BYTES", 0), ("NFTA_COUNTER_PACKETS", 0)))
 _FINE = _verdict(_ACCEPT)
+_COUNTER: _Expression = ("counter", (("NFTA_COUNTER_BYTES", 0), ("NFTA_COUNTER_PACKETS", 0)))
 
 
 def _neighbours() -> _Expressions:
@@ -137,7 +139,7 @@ def _policy(ways: Iterable[Way], refusal: _Expressions) -> Iterator[_Expressions
     yield (*_tracked(0, _ESTABLISHED), _FINE)
     yield (*_neighbours(), _FINE)
     for way in ways:
-        protocols = (way.protocol,) if way.protocol else tuple(_PROTOCOLS) if way.ports else (None,)
+        protocols = (way.protocol,) if way.protocol else tuple(PROTOCOLS) if way.ports else (None,)
         for protocol in protocols:
             yield (
                 *_address(way.to),
@@ -149,22 +151,39 @@ def _policy(ways: Iterable[Way], refusal: _Expressions) -> Iterator[_Expressions
 
 
 @functools.lru_cache(maxsize=32)
-def jail_side(ways: tuple[Way, ...], pod: tuple[str, ...] = ()) -> tuple[bytes, ...]:
+def jail_side(ways: tuple[Way, ...], pod: tuple[str, ...] = (), *, noted: bool = False) -> tuple[bytes, ...]:
     """Return the table for the jail's own network namespace: a program whose packet is refused hears of it at once.
 
     To the networks of its pod, by the interface that leads there, a jail sends what it likes.
-    The counter is for whoever wants to tell of refused attempts.
+    With `noted`, what is refused is noted first.
     """
     return (
-        table(_TABLE, owned=False),
-        chain(_TABLE, "no"),
-        chain(_TABLE, "out", _OUTPUT),
-        rule(_TABLE, "no", (_COUNTER, *_protocol("tcp"), _RESET)),
-        rule(_TABLE, "no", (_REJECT,)),
-        rule(_TABLE, "out", (*_name(_OIFNAME, "lo"), _FINE)),
-        *(rule(_TABLE, "out", (*_name(_OIFNAME, POD), *_address(network), _FINE)) for network in pod),
-        *(rule(_TABLE, "out", expressions) for expressions in _policy(ways, (_verdict(_GOTO, "no"),))),
+        table(TABLE, owned=False),
+        chain(TABLE, "no"),
+        chain(TABLE, "out", _OUTPUT),
+        *(_notes() if noted else ()),
+        rule(TABLE, "no", (*_protocol("tcp"), _RESET)),
+        rule(TABLE, "no", (_REJECT,)),
+        rule(TABLE, "out", (*_name(_OIFNAME, "lo"), _FINE)),
+        *(rule(TABLE, "out", (*_name(_OIFNAME, POD), *_address(network), _FINE)) for network in pod),
+        *(rule(TABLE, "out", expressions) for expressions in _policy(ways, (_verdict(_GOTO, "no"),))),
     )
+
+
+def _notes() -> Iterator[bytes]:
+    """Make the sets, and rules that add to them: protocol, destination and port, a register or four for each."""
+    counter = {"attrs": [("NFTA_EXPR_NAME", _COUNTER[0]), ("NFTA_EXPR_DATA", {"attrs": list(_COUNTER[1])})]}
+    for name, _, proto, offset, size in SETS:
+        yield table_set(TABLE, name, 8 + size, MOST)
+        key = (
+            ("meta", (("NFTA_META_DREG", _WORDS), ("NFTA_META_KEY", _L4PROTO))),
+            _payload(1, offset, size, _WORDS + 1),
+            _payload(2, 2, 2, _WORDS + 1 + size // 4),
+        )
+        where = (("NFTA_DYNSET_SET_NAME", name), ("NFTA_DYNSET_OP", 0), ("NFTA_DYNSET_SREG_KEY", _WORDS))
+        added = ("dynset", (*where, ("NFTA_DYNSET_EXPR", counter)))
+        for protocol in PROTOCOLS:
+            yield rule(TABLE, "no", (*_meta(_NFPROTO, bytes([proto])), *_protocol(protocol), *key, added))
 
 
 _NAME = "jk#####"
@@ -188,7 +207,7 @@ def host_side(
         ports: What is published, with the ports that they became.
         hidden: Those of the addresses that become one of the host's on the way out.
     """
-    here, toward = f"{_TABLE}-{name}", _name(_OIFNAME, name)
+    here, toward = f"{TABLE}-{name}", _name(_OIFNAME, name)
     messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
     for address in hidden:
         away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
@@ -202,11 +221,11 @@ def host_side(
 
 @functools.lru_cache(maxsize=32)
 def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
-    here, from_jail, toward = f"{_TABLE}-{_NAME}", _name(_IIFNAME, _NAME), _name(_OIFNAME, _NAME)
+    here, from_jail, toward = f"{TABLE}-{_NAME}", _name(_IIFNAME, _NAME), _name(_OIFNAME, _NAME)
     # The host offers nothing: answers to what it has asked, neighbour discovery, and its name server if it is one.
     asked = [way for way in ways if way.open and way.ports == (53, 53)]
     own = [(*_tracked(0, _ESTABLISHED), _FINE), (*_neighbours(), _FINE)]
-    own += [(*_address(way.to), *_protocol(word), *_ports((53, 53)), _FINE) for way in asked for word in _PROTOCOLS]
+    own += [(*_address(way.to), *_protocol(word), *_ports((53, 53)), _FINE) for way in asked for word in PROTOCOLS]
     return (
         table(here, owned=True),
         chain(here, "way"),
@@ -247,7 +266,7 @@ def brake(rate: int, burst: int) -> tuple[bytes, ...]:
         rate: Bytes per second. What may arrive at once, after a quiet time, is what a second lets through.
         burst: Bytes on top of that.
     """
-    here = f"{_TABLE}-rate"
+    here = f"{TABLE}-rate"
     limit: Pairs = (
         ("NFTA_LIMIT_RATE", rate),
         ("NFTA_LIMIT_UNIT", 1),

@@ -6,7 +6,7 @@ import functools
 
 import attrs
 
-from jailkit.spec import Allow, JailSpec, Level, SeccompPolicy
+from jailkit.spec import Allow, JailSpec, Level, Network, SeccompPolicy
 
 __all__ = ["Notices", "notices", "reported", "watched_calls"]
 
@@ -33,6 +33,7 @@ class Notices:
         outside: The argument that opens the way to one address and port.
         ports: The argument that opens reserved ports.
         families: Numbers of socket families, and the argument that opens them.
+        packets: The argument that lets packets through to one address, port and protocol.
         first_port: The first port that is not reserved.
     """
 
@@ -41,6 +42,7 @@ class Notices:
     outside: str = 'net=Network(allow=["{}"])'
     ports: str = "allow=Allow(reserved_ports=True)"
     families: tuple[tuple[int, str], ...] = ()
+    packets: str = ""
     first_port: int = _FIRST_FREE_PORT
 
 
@@ -75,7 +77,16 @@ def notices(spec: JailSpec) -> Notices | None:
     families = {17: _switch("raw_sockets")} if not bare else {}
     if bare and spec.net is False:
         families = dict.fromkeys((2, 10), 'net="host"')
-    return Notices(tuple(sorted(remedies.items())), watched_calls(spec), families=tuple(families.items()))
+    return Notices(
+        tuple(sorted(remedies.items())), watched_calls(spec), families=tuple(families.items()), packets=_opened(spec)
+    )
+
+
+def _opened(spec: JailSpec) -> str:
+    if spec.network == Network():
+        return 'net=Network(allow=["public", "{}"])'
+    denied = spec.network is not None and spec.network.deny
+    return f'the Network of the jail with allow=[..., "{{}}"]{" and less in deny" if denied else ""}'
 
 
 def _switch(*names: str) -> str:

@@ -117,6 +117,7 @@ class NetworkPlan:
         interface: The one that is moved.
         lengths: Of the networks of `ip4` and `ip6`, where they are named.
         gateways: Those that were named; of veth, packets of these versions of IP are not translated.
+        reported: Whether what is refused is noted, to be told of.
     """
 
     means: str
@@ -134,6 +135,7 @@ class NetworkPlan:
     interface: str = ""
     lengths: tuple[int, int] = (32, 128)
     gateways: tuple[str, ...] = ()
+    reported: bool = False
 
 
 def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
@@ -155,6 +157,12 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         )
     for missing, remedy in uplink.missing:
         raise UnsupportedError(_asked(spec), missing, remedy)
+    if isinstance(spec.net, Joined) and spec.report_denials and not spec.net.reported:
+        raise UnsupportedError(
+            "report_denials in the network of another jail",
+            "it is the network that notes what it refuses, and the jail it was made for did not ask for it",
+            "give the other jail report_denials=True",
+        )
     if isinstance(spec.net, Joined) and spec.allow.reserved_ports and not spec.net.reserved_ports:
         raise UnsupportedError(
             "reserved_ports in the network of another jail",
@@ -177,6 +185,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         interface=wanted.interface or "",
         lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
         gateways=wanted.gateway,
+        reported=spec.report_denials,
     )
 
 

@@ -14,7 +14,7 @@ from jailkit.process.private import PrivateDirectory, PrivateError, new_name
 from jailkit.process.process import Process, oom_kills
 from jailkit.process.reading import Chunk, Outputs
 from jailkit.process.ready import Watch
-from jailkit.process.result import Denial, ExitReason, Result, Usage
+from jailkit.process.result import Denial, ExitReason, Refused, Result, Usage
 from jailkit.process.run import Once, run_program
 from jailkit.process.streams import DEVNULL, PIPE, STDOUT, Stream
 from jailkit.process.talk import Captured
@@ -40,6 +40,7 @@ __all__ = [
     "PrivateDirectory",
     "PrivateError",
     "Process",
+    "Refused",
     "Result",
     "StartFailed",
     "Stream",

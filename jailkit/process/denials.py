@@ -21,9 +21,9 @@ import weakref
 from jailkit import _native
 from jailkit.plan import Notices
 from jailkit.process.live import LiveJail
-from jailkit.process.result import Denial
+from jailkit.process.result import Denial, Refused
 
-__all__ = ["Listener", "listen", "listen_to"]
+__all__ = ["Listener", "denials", "listen", "listen_to"]
 
 _START_SECONDS = 60.0
 """How long a program may take to its exec, the start of a jail of its own included."""
@@ -73,6 +73,25 @@ def listen_to(live: LiveJail, fd: int, notices: Notices) -> Listener | None:
     listener = Listener(os.dup(fd), notices)
     live.look_after(listener)
     return listener
+
+
+def denials(live: LiveJail, listener: Listener | None, notices: Notices | None) -> tuple[Denial, ...]:
+    """Return what a program that has ended was refused, by the filter of calls and by that of its network."""
+    told = listener.denials() if listener else ()
+    if notices is None or live.annex is None:
+        return told
+    refused = live.annex.refused()
+    told += tuple(_packet(one, notices.packets) for one in refused[:_MOST])
+    more = sum(one.count for one in refused[_MOST:])
+    return (*told, Denial(call="", what="something else", remedy="", count=more)) if more else told
+
+
+def _packet(refused: Refused, remedy: str) -> Denial:
+    where = _printed(refused.address, refused.port)
+    call, verb = ("connect", "connect to") if refused.protocol == "tcp" else ("sendto", "send to")
+    words = f"{where}/{refused.protocol}"
+    what = f"{verb} {where if call == 'connect' else words}"
+    return Denial(call=call, what=what, count=refused.count, remedy=remedy.format(words))
 
 
 @functools.lru_cache(maxsize=8)

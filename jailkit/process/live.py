@@ -22,6 +22,7 @@ from jailkit.process.events import JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.ledger import Ledger, close_all
 from jailkit.process.private import PrivateDirectory
+from jailkit.process.result import Refused
 from jailkit.spec import Port
 
 __all__ = ["LiveJail", "StartFailed"]
@@ -61,6 +62,9 @@ class Annex(Protocol):
     @property
     def addresses(self) -> tuple[str, ...]:
         """The jail's."""
+
+    def refused(self) -> tuple[Refused, ...]:
+        """Return what was refused since this was asked last."""
 
     def open(self) -> tuple[int, ...]:
         """Make it; return descriptors for the jail, which the caller closes."""

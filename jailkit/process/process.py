@@ -17,10 +17,10 @@ from jailkit._errors import ClosedError, SpecError, WaitTimeout
 from jailkit.plan import Program, Protection
 from jailkit.process.alarm import call_at
 from jailkit.process.cgroup import Meter
-from jailkit.process.denials import Listener
+from jailkit.process.denials import Listener, denials
 from jailkit.process.live import LiveJail
 from jailkit.process.reading import Outputs, Reading
-from jailkit.process.result import ExitReason, Result
+from jailkit.process.result import Denial, ExitReason, Result
 from jailkit.process.talk import Captured, Talk
 from jailkit.process.terminal import end_of_input, resize
 from jailkit.process.verdict import Account, judge, take_account
@@ -71,6 +71,7 @@ class Process:
         self._wall = math.nan
         self._meter = meter
         self._listener = listener
+        self._denials: tuple[Denial, ...] | None = None
         self._account: Account | None = None
         self._reading: Reading | None = None
         self._talk = Talk(
@@ -276,6 +277,8 @@ class Process:
         verdict = self._talk.verdict
         if verdict is None and self._talk.report is None and self._live.closed:
             verdict = ExitReason.KILLED
+        if self._denials is None:  # what packets were refused is told once
+            self._denials = denials(self._live, self._listener, self._program.notices)
         return judge(
             self._talk.report,
             self._program,
@@ -285,7 +288,7 @@ class Process:
             wall=self._wall,
             isolation=self._isolation,
             account=self._account or Account(),
-            denials=self._listener.denials() if self._listener else (),
+            denials=self._denials,
         )
 
     def close(self) -> None:

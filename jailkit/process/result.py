@@ -102,10 +102,15 @@ class Denial:
     Told by the filter of system calls (seccomp(2)), which is the jail's and cannot be left; addresses are read from the
     memory of the caller, which may change it meanwhile: they are its word. What is not seen: a call that is refused
     with ENOSYS, of which libraries use another; files that are not in the jail, and what their modes, mounts and
-    Landlock refuse; datagrams with an address of their own.
+    Landlock refuse; without a network, datagrams with an address of their own.
+
+    With a network that has a way out, its packet filter tells of the connections (TCP) and datagrams (UDP) that a rule
+    refused. These are the kernel's word, but not of which program: what programs refuse that run side by side in one
+    network is told of the one that ends next. Other protocols are not told, nor more than 1024 different addresses.
 
     Attributes:
-        call: Name of the system call, or "" where more different things were refused than are listed.
+        call: Name of the system call, of packets ``connect`` or ``sendto``; "" where more different things were
+            refused than are listed.
         what: The same with what can be said of its arguments, such as ``connect to 10.0.0.1:80``.
         count: How often.
         remedy: The argument of `Jail` that would allow it; "" where none does.
@@ -122,6 +127,23 @@ class Denial:
     def __str__(self) -> str:
         times = f" {self.count} times" if self.count > 1 else ""
         return f"{self.what} was refused{times}{f'; allow it with {self.remedy}' if self.remedy else ''}"
+
+
+@attrs.frozen(order=True)
+class Refused:
+    """Packets that the filter of a jail's network has refused.
+
+    Attributes:
+        protocol: ``tcp`` or ``udp``.
+        address: Where they were to go.
+        port: The same.
+        count: How many.
+    """
+
+    protocol: str
+    address: str
+    port: int
+    count: int
 
 
 @attrs.frozen(kw_only=True)

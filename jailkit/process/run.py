@@ -8,7 +8,7 @@ from typing import Any
 from jailkit import _native
 from jailkit.plan import Program, Protection
 from jailkit.process.cgroup import Meter
-from jailkit.process.denials import Listener, listen
+from jailkit.process.denials import Listener, denials, listen
 from jailkit.process.failure import launch_error
 from jailkit.process.live import LiveJail
 from jailkit.process.result import ExitReason, Result
@@ -129,7 +129,7 @@ class Once:
             wall=time.monotonic() - self._began,
             isolation=self.isolation,
             account=self._account,
-            denials=self._listener.denials() if self._listener else (),
+            denials=denials(self.live, self._listener, self.program.notices),
         )
 
 

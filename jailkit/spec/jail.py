@@ -125,7 +125,8 @@ class JailSpec:
             and libseccomp. ``"root"`` and ``"userns"`` are refused where the other one is had.
             Default: None, which is ``"root"`` or ``"userns"`` as the caller is, and never
             ``"landlock"``.
-        report_denials: Lists in `Result.denials` what the filter of system calls refused. Each refused call then waits
+        report_denials: Lists in `Result.denials` what the filter of system calls refused, and the packet filter of a
+            network with a way out. Each refused call then waits
             for this process, which answers with the error that the filter would have given, and
             costs tens of microseconds instead of less than one. Needs a filter. Default: False.
 

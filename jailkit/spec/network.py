@@ -324,10 +324,12 @@ class Joined:
     Attributes:
         network: What the other one asked for.
         reserved_ports: Whether ports below 1024 are open in it, by `Allow.reserved_ports` of the other one.
+        reported: Whether it notes what it refuses, by `JailSpec.report_denials` of the other one.
     """
 
     network: Network
     reserved_ports: bool = False
+    reported: bool = False
 
 
 def read_net(instance: object, attribute: Any, value: Any) -> None:
