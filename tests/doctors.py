@@ -28,7 +28,7 @@ INIT = "/usr/lib/python3/dist-packages/jailkit/_native/jailkit-init"
 NAMES = (
     "user user-as-nobody clone mount pid net uts ipc cgroup loopback id-range tmpfs proc mount-api mount-attributes "
     "overlay pivot-root idmapped landlock seccomp seccomp-notify libseccomp pidfd close-range clone3 openat2 "
-    "pressure cgroups sandbox"
+    "pressure cgroups sandbox pyroute2 nftables veth pasta tun"
 ).split()
 ROOT_MOUNT = "27 1 254:0 / / rw - ext4 /dev/vda rw"
 STATUS = "Name:\tpython3\nCapEff:\t{caps}\nNoNewPrivs:\t0\nSeccomp:\t{seccomp}\n"
@@ -56,6 +56,7 @@ def healthy(**changes: Try) -> Facts:
         "libseccomp": Try(note="2.5.5"),
         "id-range": Try(note="65536 uids from 200000, 65536 gids from 200000"),
         "cgroups": Try(data={"hierarchies": [V2]}),
+        "pasta": Try(note="pasta 0.0~git20230309.7c7625d-1"),
         "sandbox": Try(data={"tier": "userns"}),
     }
     return Facts(
@@ -268,6 +269,41 @@ CASES: dict[str, tuple[Facts, str, str, str]] = {
         "libseccomp",
         "missing",
         "apt-get install libseccomp2",
+    ),
+    "not-installed pyroute2": (
+        healthy(pyroute2=Try(2, "look for the package pyroute2", "there is no such package")),
+        "pyroute2",
+        "missing",
+        'pip install "jailkit[net]"',
+    ),
+    "not-installed passt": (
+        healthy(pasta=Try(2, "look for pasta in PATH", "pasta is not in PATH")),
+        "pasta",
+        "missing",
+        "apt-get install passt",
+    ),
+    "no-tun": (healthy(tun=Try(errno.ENOENT, "open /dev/net/tun")), "tun", "missing", "--device /dev/net/tun"),
+    "no-tun for others": (healthy(tun=Try(errno.EACCES, "open /dev/net/tun")), "tun", "missing", "chmod 666"),
+    "no-module": (
+        healthy(nftables=Try(errno.EOPNOTSUPP, "NFT_MSG_NEWTABLE: make a table")),
+        "nftables",
+        "missing",
+        "modprobe nf_tables",
+    ),
+    "no-module veth": (
+        attrs.evolve(
+            healthy(veth=Try(errno.EOPNOTSUPP, "RTM_NEWLINK: make a pair"), sandbox=Try(data={"tier": "root"})),
+            uid=0,
+        ),
+        "veth",
+        "missing",
+        "modprobe veth",
+    ),
+    "max-net-namespaces for filters": (
+        healthy(nftables=Try(errno.ENOSPC, "unshare(CLONE_NEWNET)")),
+        "nftables",
+        "missing",
+        "max_net_namespaces",
     ),
     "not-installed uidmap": (
         healthy(id_range=Try(2, "look", data={"programs": False, "ranges": [None, None]})),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from jailkit._doctor import checks_cgroups, checks_kernel, checks_mounts, checks_users
+from jailkit._doctor import checks_cgroups, checks_kernel, checks_mounts, checks_network, checks_users
 from jailkit._doctor.apparmor import apparmor_profile
 from jailkit._doctor.checks import EVERY, from_gate
 from jailkit._doctor.facts import Facts
@@ -23,6 +23,7 @@ def diagnose(facts: Facts) -> Report:
         *checks_kernel.calls(facts),
         *checks_kernel.walls(facts),
         *checks_cgroups.checks(facts),
+        *checks_network.checks(facts),
         *checks_kernel.settings(facts),
     ]
     last = _sandbox(facts, before)

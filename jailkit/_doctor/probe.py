@@ -10,7 +10,7 @@ import time
 import attrs
 
 import jailkit
-from jailkit._doctor import attempts_cgroups, attempts_kernel, attempts_mounts, attempts_users
+from jailkit._doctor import attempts_cgroups, attempts_kernel, attempts_mounts, attempts_network, attempts_users
 from jailkit._doctor.attempt import At, Attempt, attempt
 
 __all__ = ["main"]
@@ -20,6 +20,7 @@ _ATTEMPTS = {
     **attempts_mounts.ATTEMPTS,
     **attempts_kernel.ATTEMPTS,
     **attempts_cgroups.ATTEMPTS,
+    **attempts_network.ATTEMPTS,
 }
 _EACH = 10.0
 _JAIL = 30.0

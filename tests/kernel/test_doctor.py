@@ -233,3 +233,18 @@ def test_it_has_a_bound() -> None:
     report = jailkit.doctor(timeout=0)
     assert not report.ok
     assert {report[name].gate for name in ("user-namespaces", "landlock", "sandbox")} == {"slow"}
+
+
+@pytest.mark.requires("network")
+def test_what_a_network_needs_is_tried() -> None:
+    """All of it is here. Without a program in PATH there is no pasta, which root does without."""
+    names = ("pyroute2", "nftables", "veth", "pasta")
+    checks, _ = ask()
+    assert {name: checks[name]["state"] for name in names} == dict.fromkeys(names, "ok")
+    checks, done = ask("env", "PATH=/none")
+    needed = json.loads(done.stdout)["caller"] == "userns"
+    assert (checks["pasta"]["state"], checks["pasta"]["gate"]) == (
+        ("missing", "not-installed") if needed else ("ok", "")
+    )
+    assert needed or "not needed" in checks["pasta"]["happened"]
+    assert checks["nftables"]["state"] == "ok"

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jailkit
 from jailkit import Jail
 from tests.inside import program
 
-__all__ = ["Jail", "dial", "jailkit", "json", "os", "program", "say", "signal", "sys", "threading", "time"]
+__all__ = [
+    "Jail",
+    "dial",
+    "errno",
+    "failing",
+    "jailkit",
+    "json",
+    "os",
+    "program",
+    "say",
+    "signal",
+    "sys",
+    "threading",
+    "time",
+]
 
 DIAL = """
 import socket
@@ -47,3 +64,30 @@ def dial(jail: Jail, *targets: tuple[Any, ...]) -> Any:
     result = jail.run(program(DIAL, json.dumps(targets)), timeout=100, text=True)
     assert result.ok, (str(result), result.stderr)
     return json.loads(result.stdout)
+
+
+@contextlib.contextmanager
+def failing(at: int) -> Iterator[None]:
+    """Have one of the words with the kernel about networks fail with ENOBUFS: the one with this number, from 1 on."""
+    from jailkit._network.netlink import Netlink
+
+    names = ("ask", "transact", "has")
+    saved: dict[str, Any] = {name: getattr(Netlink, name) for name in names}
+    calls: list[str] = []
+
+    def breaking(name: str) -> Any:
+        def call(self: Netlink, *rest: Any) -> Any:
+            calls.append(name)
+            if len(calls) == at:
+                raise OSError(errno.ENOBUFS, "no room")
+            return saved[name](self, *rest)
+
+        return call
+
+    try:
+        for name in names:
+            setattr(Netlink, name, breaking(name))
+        yield
+    finally:
+        for name in names:
+            setattr(Netlink, name, saved[name])

@@ -124,6 +124,15 @@ def test_root_is_asked_about_ordinary_users_too() -> None:
     assert diagnose(alone)["user-namespaces-as-user"].gate == "no-other-id"
 
 
+def test_what_another_caller_needs_is_not_missed() -> None:
+    """Root's jails have a pair of interfaces, an ordinary user's have pasta: each is asked for his own."""
+    none = Try(errno.ENOENT, "look")
+    user = diagnose(healthy(veth=none))
+    root = diagnose(healthy(pasta=none, tun=none, sandbox=Try(data={"tier": "root"})))
+    assert {check.state for check in (*user.checks, *root.checks)} == {"ok"}
+    assert "not needed by this caller" in root["pasta"].happened
+
+
 @pytest.mark.parametrize(
     ("settings", "engine"),
     [
