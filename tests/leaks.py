@@ -29,7 +29,7 @@ __all__ = [
 Thing = tuple[str, str]
 """A kind of thing and what tells it from others of its kind."""
 
-SETTLE_SECONDS = patient(10)
+SETTLE_SECONDS = patient(25)
 """Bound, not a duration: what is gone is seen to be gone at once."""
 
 _PR_SET_CHILD_SUBREAPER = 36

@@ -15,6 +15,7 @@ import pytest
 
 from jailkit._cli import main
 from jailkit.grading import Grade, Grader, Journal, Languages, Verdict, _run, load, verify
+from tests import leaks
 from tests.packages import ECHO, one, small, submit
 from tests.patience import patient
 
@@ -180,11 +181,13 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WORK, str(tmp_path / "journal"), str(problem.path), *map(str, paths)]
     # Its temporary files are gone with those of this test: after SIGKILL nobody else removes them.
     env = os.environ | {"TMPDIR": str(tmp_path)}
+    mine = leaks.children()
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"done\n"
         process.send_signal(signal.SIGKILL)
         process.wait(patient(30))
+    assert leaks.reap(keep=mine) == {}  # its jails, which died with it, are children of this process now
     judged: set[str] = set()
     with (
         Grader(progress=lambda name, *_: judged.add(name)) as grader,
