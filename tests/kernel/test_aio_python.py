@@ -50,10 +50,9 @@ async def test_calls() -> None:
 async def test_bounds_of_calls() -> None:
     """Those of the session, with those of `within` over them."""
     async with aio.Jail() as jail, jail.python(limits=Limits(output=100), seed=7) as py:
-        brief = py.within(timeout=0.3)
-        assert (await brief.run_exec("import time; time.sleep(3600)")).reason is ExitReason.WALL_TIME
+        assert (await py.within(timeout=0.3).run_exec("import time; time.sleep(3600)")).reason is ExitReason.WALL_TIME
         assert (await py.within(timeout=BOUND).run_exec("print('x' * 200)")).reason is ExitReason.OUTPUT
-        numbers = [await one.call("random:random") for one in (py, brief, py.within(seed=8))]
+        numbers = [await one.call("random:random") for one in (py, py.within(timeout=BOUND), py.within(seed=8))]
         assert numbers[0] == numbers[1] != numbers[2]
         with pytest.raises(jailkit.SpecError):
             py.within(limits=Limits(memory=1))

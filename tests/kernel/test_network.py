@@ -228,13 +228,14 @@ def test_who_attaches_is_in_the_jails_network(world: Bed, user: bool, level: str
     import socket
     from tests.entered import entered
     from tests.inside import inside
+    from tests.patience import patient
     SPACES = "{name: os.readlink(f'/proc/self/ns/{name}') for name in ('user', 'net', 'mnt', 'pid', 'uts', 'ipc')}"
 
     def look():
         found = {}
         for address in TARGETS:
             with socket.socket() as sock:
-                sock.settimeout(20)
+                sock.settimeout(patient(60))
                 found[address] = sock.connect_ex((address, 80)) == 0
         with open("/proc/self/status") as file:
             rights = [line for line in file if line.startswith("Cap")]
