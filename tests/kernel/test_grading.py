@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
 EVENCUT = EXAMPLES / "evencut"
 PROBLEMS = ["evencut", "stairs", "leak", "median"]
 
-pytestmark = [pytest.mark.requires("cc", "python"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.requires("cc", "python"), pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -10,7 +10,7 @@ from jailkit._cli import main
 from jailkit.grading import Grader, Submission, Verdict, verify
 from tests.packages import ECHO, one, small, submit
 
-pytestmark = [pytest.mark.requires("python"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.requires("python"), pytest.mark.timeout(900)]
 
 DRAFT = "problem_format_version: 2023-07-draft\nname: Echo\n"
 PASSES = DRAFT + "type: multi-pass\nlimits: {time_limit: 20, validation_passes: 3}\n"
