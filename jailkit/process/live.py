@@ -42,7 +42,6 @@ def _encoded(program: Any, null: tuple[bool, bool, bool], merge: bool, joins: in
 
 
 _SMALL = 4096
-_INIT = os.fsencode(_native.INIT_PATH)
 
 
 def _request(program: RequestLike, stdio: tuple[int, int, int], joins: int = 0) -> bytes:
@@ -143,7 +142,7 @@ class LiveJail:
             joins = self.ledger.open(alone=first is not None)
             doors = self.annex.open() if self.annex else ()
             given = [*(join.fd for join in joins), *doors]
-            self._jail.start(_INIT, self._plan, self._ids, first, given)
+            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, given)
             if first is None:  # else the accounts of its only program are opened at once
                 self.ledger.look()
         except OSError as error:
