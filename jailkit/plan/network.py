@@ -149,6 +149,28 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         return None
     if uplink is None:
         raise UnsupportedError(_asked(spec), "nobody has looked for a way out of this host", "let Jail look")
+    _refuse_what_cannot_be(spec, uplink)
+    return NetworkPlan(
+        means=uplink.means,
+        ways=_ways(wanted, uplink),
+        pool=uplink.pool,
+        ip4=_bare(wanted.ip4),
+        ip6=_bare(wanted.ip6),
+        way6=any(":" in one for one in wanted.gateway) if wanted.interface else uplink.way6,
+        own=uplink.own,
+        ports=wanted.published,
+        reserved_ports=spec.allow.reserved_ports,
+        pasta=uplink.pasta,
+        pod=_pod_plan(spec, wanted, uplink),
+        bandwidth=wanted.bandwidth,
+        interface=wanted.interface or "",
+        lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
+        gateways=wanted.gateway,
+        reported=spec.report_denials,
+    )
+
+
+def _refuse_what_cannot_be(spec: JailSpec, uplink: Uplink) -> None:
     if spec.allow.raw_sockets:
         raise UnsupportedError(
             f"raw_sockets with {_asked(spec)}",
@@ -169,24 +191,6 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
             "it is the network that has them open or closed, and the jail it was made for did not ask for them",
             'give the other jail allow=["reserved_ports"]',
         )
-    return NetworkPlan(
-        means=uplink.means,
-        ways=_ways(wanted, uplink),
-        pool=uplink.pool,
-        ip4=_bare(wanted.ip4),
-        ip6=_bare(wanted.ip6),
-        way6=any(":" in one for one in wanted.gateway) if wanted.interface else uplink.way6,
-        own=uplink.own,
-        ports=wanted.published,
-        reserved_ports=spec.allow.reserved_ports,
-        pasta=uplink.pasta,
-        pod=_pod_plan(spec, wanted, uplink),
-        bandwidth=wanted.bandwidth,
-        interface=wanted.interface or "",
-        lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
-        gateways=wanted.gateway,
-        reported=spec.report_denials,
-    )
 
 
 def _pod_plan(spec: JailSpec, wanted: Network, uplink: Uplink) -> PodPlan | None:
