@@ -60,9 +60,10 @@ def _world() -> Iterator[bed.Bed]:
 @pytest.fixture
 def world(_world: bed.Bed) -> Iterator[bed.Bed]:
     """A small world of network namespaces; see tests/net/bed.py."""
+    before = leaks.children()
     yield _world
     # What becomes a child of this process because its own parent was killed; elsewhere that is init's work.
-    leaks.reap(keep=_world.holders)
+    leaks.reap(keep={*before, *_world.holders})
 
 
 @pytest.fixture(params=["root", "user"])
