@@ -42,7 +42,7 @@ BREAKING = """
             return saved[word](self, *rest)
         return call
     def count():
-        done = subprocess.run("ip link; ps -eo args | grep [/]pasta", shell=True, capture_output=True, text=True)
+        done = subprocess.run(f"ip link; ps --ppid {os.getpid()} -o args | grep [/]pasta", shell=True, capture_output=True, text=True)
         files = [name for name in os.listdir("/tmp") if name.startswith(f"jailkit-files-{os.getpid()}-")]
         return done.stdout.count("mtu") + done.stdout.count("sh -c") + len(files)
     def descriptors():
