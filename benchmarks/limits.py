@@ -43,7 +43,7 @@ def cases(jailkit: Any, stack: contextlib.ExitStack) -> list[Case]:
     live = library.timed(lambda: jail.run(library.TRUE), lambda result: bool(result.ok))
     return [
         library.cold_case(jailkit),
-        library.live_case(jailkit, stack),
+        library.live_cases(jailkit, stack)[0],
         *library.ungrouped_cases(jailkit, stack)[:2],
         Case(key=COLD_LIMITED, title="jailkit.run, cold, every limit", sample=cold),
         Case(key=LIVE_LIMITED, title="jail.run, live, every limit", sample=live),

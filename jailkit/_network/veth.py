@@ -31,6 +31,9 @@ WIDE = 65535
 """Bytes in a packet between the jail and the host, as on the loopback: with 1500, what the host itself fetches of a
 published port comes at half the speed. What goes further is kept to 1500 by the route that it takes."""
 
+_NARROW = 1500
+"""As an Ethernet, for a wire with a bound on its speed: its bucket (`shaping.py`) holds no packet much wider."""
+
 _POOL6 = ipaddress.IPv6Network("fd6a:6169:6c6b::/48")
 
 
@@ -95,7 +98,7 @@ class Veth:
             number = (first + turn) % pairs
             name = f"jk{number:05}"
             try:
-                host.ask(pair(name, INSIDE, net, WIDE))
+                host.ask(pair(name, INSIDE, net, _NARROW if self._plan.bandwidth else WIDE))
             except FileExistsError:
                 continue
             self.name = name
