@@ -182,7 +182,7 @@ test-vm: $(VENV)/.stamp-build | need-vm
 	    "$$work/venv/bin/python" -m pytest -p no:cacheprovider -o faulthandler_timeout=1000 $(VM_TESTS) $(PYTEST_ARGS)
 
 # What differs between hosts most, on one kernel, both ways: it ends in ten minutes under emulation.
-VM_CORE = $(wildcard tests/kernel/test_cgroup*.py) $(addprefix tests/kernel/,test_limits.py test_scope.py test_io_limits.py)
+VM_CORE = $(wildcard tests/kernel/test_cgroup*.py) $(addprefix tests/kernel/,test_io_limits.py test_limits.py test_scope.py)
 test-vm-core: VM_TESTS = $(VM_CORE) -m 'not many'
 test-vm-core: VM_KERNELS = release
 test-vm-core: VM_SECONDS = 1100

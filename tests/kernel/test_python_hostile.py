@@ -43,8 +43,14 @@ def meets(py: PythonSession, source: str, reason: ExitReason, *, ok: bool = Fals
 
 LOOK = """
 import ctypes, os, signal, sys, threading
-pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-others = len(pids) - len({1, os.getppid(), os.getpid()})
+def alive(pid):  # who is dead may wait to be collected
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+pids = {int(name) for name in os.listdir("/proc") if name.isdigit() and alive(name)}
+others = len(pids - {1, os.getppid(), os.getpid()})
 files = os.listdir("/tmp") + os.listdir("/dev/shm") + os.listdir(os.path.expanduser("~"))
 descriptors = len(os.listdir("/proc/self/fd")) - 1  # without that of the look
 ipc = sum(len(open(f"/proc/sysvipc/{name}").readlines()) - 1 for name in ("shm", "sem", "msg"))
@@ -52,7 +58,7 @@ threads = threading.active_count()
 nice, processors = os.getpriority(os.PRIO_PROCESS, 0), len(os.sched_getaffinity(0))
 marks = [name for name in ("mark", "hostile") if name in sys.modules or name in os.environ or hasattr(os, name)]
 cwd = os.getcwd()
-del pids
+del pids, alive
 """
 CLEAN = {
     "others": 0,
