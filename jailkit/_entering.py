@@ -91,7 +91,7 @@ class Entering(abc.ABC):
                 self._entrance = None
                 for join in joins:
                     if mine.owner != os.getpid():  # who has entered has closed it: by now it may be another's number
-                        join.fd = -1
+                        join.forget()
                     join.close()
 
     def attach(

@@ -88,6 +88,12 @@ def _flipping(path: str, prey: str) -> Iterator[threading.Event]:
         thread.join()
 
 
+def _leads_to(path: str, prey: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # it is not always there
+        return os.path.realpath(path) == prey
+    return False
+
+
 def _flipped(options: Options, canaries: Canaries) -> str:
     with public_directory() as top:
         prey, root = f"{top}/prey", f"{top}/root"
@@ -96,7 +102,7 @@ def _flipped(options: Options, canaries: Canaries) -> str:
         binds = small_root(root)
         with _flipping(f"{root}/vol", prey):
             if options is None:  # whoever asks for the name on the host is led away
-                return "POSSIBLE" if any(os.path.realpath(f"{root}/vol") == prey for _ in range(100_000)) else "nothing"
+                return "POSSIBLE" if any(_leads_to(f"{root}/vol", prey) for _ in range(100_000)) else "nothing"
             for _ in range(15):
                 with (
                     contextlib.suppress(jailkit.LaunchError),

@@ -88,7 +88,7 @@ def test_of_a_run_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count = len(made.plan.host_steps) + len(made.plan.jail_steps)
     for index in range(0, count, 3):
         with monkeypatch.context() as patch:
-            patch.setattr("jailkit._once.blueprint", lambda spec, index=index: broken(blueprint(spec), index))
+            patch.setattr("jailkit._connected.blueprint", lambda spec, index=index: broken(blueprint(spec), index))
             with pytest.raises(jailkit.LaunchError) as caught:
                 jailkit.run(["true"])
         assert (caught.value.step, caught.value.errno) == (index, errno.ENOENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import errno
+import io
 import itertools
 import os
 import time
@@ -62,17 +63,12 @@ class Counters:
 
 def read_text(directory: str, file: str) -> str | None:
     """Return the contents of a small file of a group, or None if there is no such file."""
-    # Not open(): what its object costs is more than what the kernel takes.
+    # Not open(), which costs more than what the kernel takes; nor a descriptor, which an interrupt leaves open.
     try:
-        fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+        with io.FileIO(f"{directory}/{file}") as opened:
+            return (opened.read(65536) or b"").decode()
     except OSError:
         return None
-    try:
-        return os.read(fd, 65536).decode()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
 def read_keys(directory: str, file: str) -> dict[str, int]:
@@ -97,11 +93,8 @@ def write_text(directory: str, file: str, text: str) -> None:
     Raises:
         OSError: The kernel refuses.
     """
-    fd = os.open(f"{directory}/{file}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
+    with io.FileIO(f"{directory}/{file}", "w") as opened:
+        opened.write(text.encode())
 
 
 class Join:
@@ -109,14 +102,23 @@ class Join:
 
     def __init__(self, path: str, flags: int) -> None:
         """Open it."""
-        self.fd = -1
-        self.fd = os.open(path, flags | os.O_CLOEXEC)
+        self._held: list[int] = []
+        # Opened and kept in one go: no interrupt comes in between.
+        self._held.extend(map(os.open, (path,), (flags | os.O_CLOEXEC,)))
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, or -1."""
+        return self._held[0] if self._held else -1
 
     def close(self) -> None:
         """Close it. Safe to call again."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if self._held:
+            os.close(self._held.pop())
+
+    def forget(self) -> None:
+        """Leave it open, or whatever has its number by now."""
+        self._held.clear()
 
     __del__ = close
 
@@ -137,7 +139,7 @@ class Group(abc.ABC):
         self._program = program
         self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
         self._paths: dict[str, str] = {}  # noted before they are made: an exception may come at any point
-        self._watched: dict[str, int] = {}
+        self._watched: dict[str, io.FileIO] = {}
         self._read: dict[str, tuple[bytes, dict[str, int]]] = {}  # what they said last, and what that means
 
     def _inside(self, tree: str, parent: str) -> str:
@@ -195,13 +197,13 @@ class Group(abc.ABC):
         """Return a file of lines ``key number`` that is looked at before and after each program: it stays open."""
         path = f"{directory}/{file}"
         try:
-            fd = self._watched.get(path, -1)
-            if fd < 0:
-                opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                fd = self._watched.setdefault(path, opened)
-                if fd != opened:  # another thread was faster
-                    os.close(opened)
-            text = os.pread(fd, 4096, 0)
+            opened = self._watched.get(path)
+            if opened is None:
+                mine = io.FileIO(path)
+                opened = self._watched.setdefault(path, mine)
+                if opened is not mine:  # another thread was faster
+                    mine.close()
+            text = os.pread(opened.fileno(), 4096, 0)
         except OSError:
             return {}
         known = self._read.get(path)
@@ -211,7 +213,7 @@ class Group(abc.ABC):
 
     def _unwatch(self) -> None:
         while self._watched:
-            os.close(self._watched.popitem()[1])
+            self._watched.popitem()[1].close()
 
     @property
     @abc.abstractmethod
