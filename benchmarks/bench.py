@@ -92,15 +92,26 @@ class Bench:
     def cases(self) -> list[Case]:
         """Returns all cases that can be had here; the others go to `missing`, with the reason."""
         cases = library.subprocess_cases()
-        try:
-            cases += floor.cases(floor.build(self.directory), self.stack)
-        except CaseError as error:
-            self.missing["floor_all"] = str(error)
+        cases += self._floor_cases()
         if self.jailkit is not None:
             cases += [*library.live_cases(self.jailkit, self.stack), library.cold_case(self.jailkit)]
             cases += library.pool_cases(self.jailkit, self.stack) + library.bare_cases(self.jailkit, self.stack)
             cases += library.ungrouped_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
+
+    def _floor_cases(self) -> list[Case]:
+        """Returns those of the C floor program that can be had here."""
+        try:
+            program = floor.build(self.directory)
+        except CaseError as error:
+            self.missing["floor_all"] = str(error)
+            return []
+        try:
+            walls = floor.walls(self.directory)
+        except CaseError as error:
+            self.missing["floor_walls"] = self.missing["floor_live"] = str(error)
+            walls = ()
+        return floor.cases(program, self.stack, walls)
 
     def launch(self) -> None:
         """The main table."""
@@ -126,10 +137,11 @@ class Bench:
 
     def _state(self, key: str, title: str, state: Any, limit: float = 1.2) -> None:
         """Compares the cold figure in and out of a state."""
-        cases = library.subprocess_cases()[:1]
+        cases = [case for case in library.subprocess_cases() if case.key == library.BASELINE]
         name = f"cold {title} / cold"
         try:
             cases.append(library.cold_case(self.library()))
+            cases += [case for case in self._floor_cases() if case.key == report.BY_HAND[library.COLD]]
             plain, loaded = stress.compare_states(cases, state, self.options.state_rounds, self.rng)
         except CaseError as error:
             if key in PROMISED:
@@ -145,6 +157,7 @@ class Bench:
                 f"{ratio(loaded[case.key], loaded[library.BASELINE]).value:.2f}",
             )
             for case in cases
+            if loaded.get(case.key) and plain.get(case.key)
         ]
         header = (title, "plain µs", "median µs", "p95 µs", "/ plain", "/ subprocess.run here")
         print("\n" + table(header, rows))

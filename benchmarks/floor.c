@@ -29,6 +29,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,6 +81,10 @@ static int start_in_namespaces(const struct step *steps, int64_t *cloned) {
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,
     };
+    if (world.groups && world.unified) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)world.join;
+    }
     pid_t child = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
     if (child < 0)
         die("clone3");
@@ -103,11 +108,25 @@ __attribute__((noinline)) static int start_by_vfork(const struct step *steps) {
     return child < 0 ? -1 : pidfd_open(child, 0);
 }
 
+static int64_t launch_walled(int64_t *cloned) {
+    if (make_group() || open_streams())
+        die("control group or pipes");
+    int pidfd = start_in_namespaces(walled_steps, cloned);
+    if (hear_streams())
+        die("outputs");
+    wait_for(pidfd, walled_steps);
+    if (account() || remove_group())
+        die("accounts of the control group");
+    return now();
+}
+
 static int64_t launch(const struct step *steps, int64_t *begin, int64_t *cloned) {
     int pidfd;
     *begin = now();
-    if (steps == ask_steps) {
-        if (ask(world.asked))
+    if (steps == walled_steps)
+        return launch_walled(cloned);
+    if (steps == ask_steps || steps == served_steps) {
+        if (steps == ask_steps ? ask(world.asked) : ask_for_program(world.asked))
             die("ask");
         *cloned = *begin;
         return now();
@@ -137,6 +156,18 @@ static void start_live(void) {
         errno = world.report->error ? world.report->error : ETIMEDOUT;
         die(cold_steps[world.report->failed_step].name);
     }
+}
+
+/* A live jail whose PID 1 is asked for programs, over a socket whose other end it holds as `asked`. */
+static void start_served(void) {
+    int64_t ignored;
+    int pair[2];
+    if (make_group() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        die("control group");
+    world.asked = pair[1];
+    world.live_pidfd = start_in_namespaces(served_steps, &ignored);
+    close(pair[1]);
+    world.asked = pair[0];
 }
 
 static void end_live(void) {
@@ -187,7 +218,9 @@ static void print_line(const struct request *request, const struct step *steps) 
 }
 
 __attribute__((noreturn)) static void usage(void) {
-    fputs("usage: floor [--no-net] [--steps] [--serve | -n N] [all|vfork|enter|ask] [-- PROGRAM ...]\n", stderr);
+    fputs("usage: floor [--no-net] [--steps] [--serve | -n N] [all|vfork|enter|ask] [-- PROGRAM ...]\n"
+          "       floor --groups DIRECTORY --filter FILE [--steps] [--serve | -n N] walls|live [-- PROGRAM ...]\n",
+          stderr);
     exit(2);
 }
 
@@ -200,6 +233,10 @@ static const struct step *steps_of(const char *mode) {
         return enter_steps;
     if (!strcmp(mode, "ask"))
         return ask_steps;
+    if (!strcmp(mode, "walls") && world.groups)
+        return walled_steps;
+    if (!strcmp(mode, "live") && world.groups)
+        return served_steps;
     usage();
 }
 
@@ -207,7 +244,9 @@ static void parse(int argc, char **argv, struct request *request) {
     static char true_path[] = "/bin/true";
     static char *standard[] = {true_path, NULL};
     static const struct option options[] = {
-        {"no-net", no_argument, NULL, 'N'}, {"steps", no_argument, NULL, 's'}, {"serve", no_argument, NULL, 'S'}, {0}};
+        {"no-net", no_argument, NULL, 'N'},       {"steps", no_argument, NULL, 's'},
+        {"serve", no_argument, NULL, 'S'},        {"groups", required_argument, NULL, 'g'},
+        {"filter", required_argument, NULL, 'f'}, {0}};
     int option;
     while ((option = getopt_long(argc, argv, "+n:", options, NULL)) != -1) {
         if (option == 'N')
@@ -218,7 +257,11 @@ static void parse(int argc, char **argv, struct request *request) {
             request->serve = true;
         else if (option == 'n')
             request->count = atoi(optarg);
-        else
+        else if (option == 'g')
+            world.groups = optarg;
+        else if (option == 'f' && load_filter(optarg))
+            die(optarg);
+        else if (option != 'f')
             usage();
     }
     if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
@@ -258,15 +301,20 @@ int main(int argc, char **argv) {
     world.report = mmap(NULL, sizeof *world.report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (world.go_event < 0 || world.ready_event < 0 || world.report == MAP_FAILED)
         die("set-up");
+    world.unified = !access("/sys/fs/cgroup/cgroup.controllers", F_OK);
     if (steps == enter_steps)
         start_live();
+    if (steps == served_steps)
+        start_served();
     if (steps == ask_steps && (world.asked = start_asked(steps)) < 0)
         die("start");
     if (request.serve)
         serve(steps);
     else
         measure(steps, &request);
-    if (steps == enter_steps)
+    if (steps == enter_steps || steps == served_steps)
         end_live();
+    if (steps == served_steps && remove_group())
+        die("control group");
     return 0;
 }

@@ -31,17 +31,38 @@ struct world {
     int go_event;    /* parent to child: the id maps are written */
     int ready_event; /* child to parent: the live jail stands */
     int live_pidfd;
-    int asked; /* the socket of the process that is asked for programs */
+    int asked;          /* the socket of the process that is asked for programs */
+    int join;           /* version 1: a file to write to; version 2: the directory of the group */
+    const char *groups; /* where control groups are made */
+    bool unified;
     bool with_network;
     bool hold; /* the child stays as the live jail instead of running the program */
 };
 
 extern struct world world;
 extern const struct step cold_steps[], enter_steps[], vfork_steps[], ask_steps[];
+extern const struct step walled_steps[], served_steps[], asked_steps[];
 
 int64_t now(void);
 int start_asked(const struct step *steps);
 int ask(int sock);
+
+/* The walls (floor_walls.c): what the child does ... */
+int join_group(void);
+int landlock(void);
+int filter_calls(void);
+int take_outputs(void);
+int new_session(void);
+int serve_programs(void);
+/* ... and what the parent does. */
+int load_filter(const char *path);
+int make_group(void);
+int account(void);
+int remove_group(void);
+int open_streams(void);
+int hear_streams(void);
+int ask_for_program(int sock);
+
 __attribute__((noreturn)) void run_steps(const struct step *steps);
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import shlex
@@ -23,6 +24,10 @@ MODES = (
     ("floor_no_net", "C floor: cold, without network namespace", ("--no-net", "all")),
     ("floor_all", "C floor: cold, all seven namespaces", ("all",)),
 )
+WALLED_MODES = (
+    ("floor_walls", "C floor: cold, with all walls of a SANDBOX", ("walls",)),
+    ("floor_live", "C floor: ask PID 1 of a live jail with all walls", ("live",)),
+)
 
 
 def build(directory: Path) -> Path:
@@ -35,7 +40,7 @@ def build(directory: Path) -> Path:
         raise CaseError("needs root, to map a range of ids that no one else uses")
     target = directory / "floor"
     command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, "-o", str(target)]
-    command += [str(HERE / "floor.c"), str(HERE / "floor_steps.c"), str(HERE / "floor_ask.c")]
+    command += [str(HERE / f"{name}.c") for name in ("floor", "floor_steps", "floor_ask", "floor_walls")]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     except OSError as error:
@@ -45,10 +50,27 @@ def build(directory: Path) -> Path:
     return target
 
 
-def cases(program: Path, stack: contextlib.ExitStack) -> list[Case]:
-    """Starts one server per mode; they end with the stack."""
+def walls(directory: Path) -> tuple[str, ...]:
+    """Returns the options that say what walls jailkit builds here: its filter, and where it makes control groups.
+
+    Raises:
+        CaseError: It has not all of them here.
+    """
+    try:
+        host = importlib.import_module("jailkit._host").probe(importlib.import_module("jailkit").JailSpec())
+    except ImportError as error:
+        raise CaseError(f"cannot be imported: {error}") from error
+    if host.cgroups is None or not host.seccomp or not host.landlock:
+        raise CaseError("jailkit has no control groups, no filter or no Landlock here")
+    (directory / "filter").write_bytes(b"".join(host.seccomp))
+    return "--groups", host.cgroups.parent("memory"), "--filter", str(directory / "filter")
+
+
+def cases(program: Path, stack: contextlib.ExitStack, walls: Sequence[str] = ()) -> list[Case]:
+    """Starts one server per mode; they end with the stack. With `walls`, also those that build them."""
     found = []
-    for key, title, arguments in MODES:
+    modes = [*MODES, *((key, title, (*walls, *mode)) for key, title, mode in WALLED_MODES if walls)]
+    for key, title, arguments in modes:
         server = Server([str(program), "--serve", *arguments])
         stack.callback(server.close)
         found.append(Case(key=key, title=title, sample=server.sample, probe=_probe(program, arguments)))

@@ -221,27 +221,64 @@ static int enter_live(void) {
     return setns(world.live_pidfd, WITHOUT_PID) || setgroups(0, NULL);
 }
 
+#define VIEW_OF_FILES                                                                                          \
+    {"propagation private", make_private}, {"tmpfs root", mount_root}, {"bind /usr read-only", bind_usr},      \
+        {"links", make_links}, {"files of /etc", write_etc}, {"tmpfs /tmp", mount_tmp}, {"/proc", mount_proc}, \
+        {"/dev and six devices", bind_devices}, {"tmpfs /dev/shm", mount_shm}, {"pivot_root", pivot},          \
+        {"detach old root", detach_old_root}, {"root read-only", seal_root}, {"hostname", set_hostname}, {     \
+        "loopback up", loopback_up                                                                             \
+    }
+
 const struct step cold_steps[] = {
     {"wait for id maps", wait_for_maps},
     {"become root of the jail", become_jail_root},
-    {"propagation private", make_private},
-    {"tmpfs root", mount_root},
-    {"bind /usr read-only", bind_usr},
-    {"links", make_links},
-    {"files of /etc", write_etc},
-    {"tmpfs /tmp", mount_tmp},
-    {"/proc", mount_proc},
-    {"/dev and six devices", bind_devices},
-    {"tmpfs /dev/shm", mount_shm},
-    {"pivot_root", pivot},
-    {"detach old root", detach_old_root},
-    {"root read-only", seal_root},
-    {"hostname", set_hostname},
-    {"loopback up", loopback_up},
+    VIEW_OF_FILES,
     {"rlimits", set_rlimits},
     {"drop bounding set", drop_bounding_set},
     {"user and no_new_privs", become_jail_user},
     {"close_range", close_descriptors},
+    {"execve", execute},
+    {0},
+};
+
+/* A cold jail with all walls that jailkit gives it. */
+const struct step walled_steps[] = {
+    {"wait for id maps", wait_for_maps},
+    {"become root of the jail", become_jail_root},
+    {"join the control group", join_group},
+    VIEW_OF_FILES,
+    {"Landlock", landlock},
+    {"session", new_session},
+    {"outputs", take_outputs},
+    {"rlimits", set_rlimits},
+    {"drop bounding set", drop_bounding_set},
+    {"user and no_new_privs", become_jail_user},
+    {"close_range", close_descriptors},
+    {"filter of system calls", filter_calls},
+    {"execve", execute},
+    {0},
+};
+
+/* PID 1 of a live jail with all walls ... */
+const struct step served_steps[] = {
+    {"wait for id maps", wait_for_maps},
+    {"become root of the jail", become_jail_root},
+    {"join the control group", join_group},
+    VIEW_OF_FILES,
+    {"drop bounding set", drop_bounding_set},
+    {"Landlock", landlock},
+    {"filter of system calls", filter_calls},
+    {"serve programs", serve_programs},
+    {0},
+};
+
+/* ... and a program in it. */
+const struct step asked_steps[] = {
+    {"outputs", take_outputs},
+    {"close_range", close_descriptors},
+    {"session", new_session},
+    {"rlimits", set_rlimits},
+    {"user and no_new_privs", become_jail_user},
     {"execve", execute},
     {0},
 };

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import library
 import stress
 from measure import CaseError, Ratio, block_ratio, block_ratio_of_ratios, ratio
+
+BY_HAND = {
+    library.COLD: "floor_walls",
+    library.LIVE: "floor_live",
+    library.POOL: "floor_live",
+    library.COLD_SAME: "floor_all",
+}
+"""Which case of the floor program makes the calls of a case of jailkit."""
+OTHERS = {library.BASELINE, library.PIPED, library.RESTED, library.SILENT, "bwrap"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +30,7 @@ class Target:
         low: Smallest value among parts of the run, where there are parts.
         high: Largest one.
         unit: Printed after the numbers; empty for a ratio.
+        by_hand: What the C floor program takes for the same, in the same run: less is out of reach here.
         reason: Why there is no value.
     """
 
@@ -30,6 +40,7 @@ class Target:
     low: float | None = None
     high: float | None = None
     unit: str = ""
+    by_hand: float | None = None
     reason: str = ""
 
     @property
@@ -48,7 +59,8 @@ class Target:
         if self.measured is None:
             return f"{head}; {self.verdict} ({self.reason})"
         spread = "" if self.low is None else f" ({self.low:.2f} to {self.high:.2f})"
-        return f"{head}; measured {self.measured:.2f}{self.unit}{spread}; {self.verdict}"
+        floor = "" if self.by_hand is None else f"; by hand in C {self.by_hand:.2f}"
+        return f"{head}; measured {self.measured:.2f}{self.unit}{spread}; {self.verdict}{floor}"
 
     def as_json(self) -> dict[str, object]:
         """Returns the fields and the verdict."""
@@ -63,8 +75,10 @@ def of_ratio(name: str, limit: float, found: Ratio) -> Target:
 def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> list[Target]:
     """Returns the targets of the main table."""
     wanted = (
-        ("cold jailkit.run / bwrap", 0.45, library.COLD, "bwrap"),
-        ("cold jailkit.run / C floor", 1.35, library.COLD, "floor_all"),
+        ("cold jailkit.run / bwrap, which has fewer walls", 0.45, library.COLD, "bwrap"),
+        ("cold jailkit.run / C floor with the same walls", 1.35, library.COLD, "floor_walls"),
+        ("cold jailkit.run / C floor with fewer walls", 1.35, library.COLD, "floor_all"),
+        ("live jail.run / C floor with the same walls", 1.35, library.LIVE, "floor_live"),
         ("live jail.run / subprocess.run", 1.1, library.LIVE, library.BASELINE),
         ("live jail.run / subprocess.run with capture_output", 1.1, library.LIVE, library.PIPED),
         ("live jail.run, DEVNULL / subprocess.run, DEVNULL", 1.1, library.LIVE_SILENT, library.SILENT),
@@ -83,7 +97,9 @@ def launch_targets(samples: Mapping[str, Sequence[int]], why: Mapping[str, str])
             reasons = "; ".join(f"{key}: {why.get(key, 'no samples')}" for key in lacking)
             targets.append(unmeasured(name, limit, reasons))
         else:
-            targets.append(of_ratio(name, limit, ratio(samples[above], samples[below])))
+            found = of_ratio(name, limit, ratio(samples[above], samples[below]))
+            by_hand = samples.get(BY_HAND.get(above, "")) if below in OTHERS else None
+            targets.append(replace(found, by_hand=ratio(by_hand, samples[below]).value) if by_hand else found)
     return targets
 
 
@@ -95,14 +111,18 @@ def state_targets(
     In time, the state may slow down every program that starts another; measured against
     `subprocess.run` in the same state, what is left is what jailkit adds.
     """
-    cold, base = library.COLD, library.BASELINE
+    cold, base, hand = library.COLD, library.BASELINE, BY_HAND[library.COLD]
     blocks = stress.BLOCKS
     in_time = block_ratio(loaded[cold], plain[cold], blocks)
     in_units = block_ratio_of_ratios((loaded[cold], loaded[base]), (plain[cold], plain[base]), blocks)
-    return (
+    found = (
         of_ratio(f"cold {state} / cold, in time", limit, in_time),
         of_ratio(f"cold {state} / cold, each in units of subprocess.run in the same state", limit, in_units),
     )
+    if not (loaded.get(hand) and plain.get(hand)):
+        return found
+    by_hand = block_ratio(loaded[hand], plain[hand], blocks).value
+    return replace(found[0], by_hand=by_hand), found[1]
 
 
 def unmeasured(name: str, limit: float, error: CaseError | str, unit: str = "") -> Target:
