@@ -238,7 +238,7 @@ FILLS = {
     "find",
     "fsopen",
     "fsmount",
-    "inherited",
+    "given",
     "landlock_ruleset",
 }
 CREATES = {"mkdir", "file", "symlink", "target", "write", "chown", "mknod"}

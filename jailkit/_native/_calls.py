@@ -165,21 +165,25 @@ class Jail:
         """Own nothing yet; `patient` is for a jail that is ended by its PID 1, and not by the kernel with it."""
         self._raw = ffi.new("struct jk_jail *", [_NO_FD, _NO_FD, _NO_FD, _NO_FD, patient])
 
-    def start(
-        self, init: bytes, plan: bytes, ids: Ids | None, first: First | None = None, joins: Sequence[int] = ()
-    ) -> None:
-        """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life.
-
-        `joins` are descriptors that the plan joins control groups by; they stay the caller's.
-        """
+    def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
+        """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
         area = (*(ids or (0, 0, 0)), int.from_bytes(os.urandom(2), "little"))
-        request = ffi.from_buffer(first.request) if first else ffi.NULL
-        size, stdio = (len(first.request), first.stdio) if first else (0, ffi.NULL)
-        run = first.run.raw if first else ffi.NULL
         ids_raw = ffi.new("struct jk_ids *", area)
-        plan_raw = ffi.from_buffer(plan)
-        joins_raw = _joins(joins)
-        _checked(lib.jk_start(self._raw, init, plan_raw, len(plan), ids_raw, joins_raw, run, request, size, stdio))
+        _checked(lib.jk_start(self._raw, init, ffi.from_buffer(plan), len(plan), ids_raw))
+
+    def give(self, gifts: Sequence[int], first: First | None) -> None:
+        """Give it the descriptors that its plan waits for, in that order, and ask for its first program.
+
+        The descriptors stay the caller's.
+
+        Raises:
+            BrokenPipeError: It has ended before; what it has said of that is still to be heard.
+        """
+        if first is None:
+            _checked(lib.jk_give(self._raw, _joins(gifts), ffi.NULL, ffi.NULL, 0, ffi.NULL))
+            return
+        run, request, stdio = first
+        _checked(lib.jk_give(self._raw, _joins(gifts), run.raw, ffi.from_buffer(request), len(request), stdio))
 
     @property
     def ctl(self) -> int:
@@ -249,7 +253,7 @@ class Run:
 
     @property
     def raw(self) -> Any:
-        """The ``struct jk_run``, for `Jail.start`."""
+        """The ``struct jk_run``, for `Jail.give`."""
         return self._raw
 
     def wait_exec(self, timeout: float) -> bool:

@@ -68,8 +68,8 @@ _TEMPLATES = {
     "prepare": "PREPARE slot at",
     "prepare_guarded": "PREPARE slot at value",
     "open_path": "openat AT_FDCWD path flags|O_CLOEXEC",
-    "inherited": "fcntl value F_DUPFD_CLOEXEC",
-    "enter_group": "write value text size path",  # the kernel does not look at the fourth argument
+    "given": "TAKE JK_PHASE_HOST",
+    "enter_group": "write slot text size path",  # the kernel does not look at the fourth argument
     "landlock_ruleset": "landlock_create_ruleset text size",
     "landlock_rule": "LANDLOCK_RULE at slot value flags",
     "landlock_restrict": "landlock_restrict_self at",
@@ -77,7 +77,7 @@ _TEMPLATES = {
 }
 # Steps that make the descriptor which `slot` names; the others use it.
 _MAKES = frozenset(
-    "clone socket open_namespace take userns open_tree fsopen fsmount find inherited landlock_ruleset open_path".split()
+    "clone socket open_namespace take userns open_tree fsopen fsmount find given landlock_ruleset open_path".split()
 )
 
 if (_STEP.size, _PLAN.size) != (ffi.sizeof("struct jk_step"), ffi.sizeof("struct jk_plan")):

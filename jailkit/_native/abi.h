@@ -6,13 +6,13 @@
  */
 
 enum jk_limit {
-    JK_ABI = 3,        /* both sides must agree; raised with every change of this file */
+    JK_ABI = 4,        /* both sides must agree; raised with every change of this file */
     JK_SLOTS = 512,    /* descriptors that a plan may name */
     JK_NONE = -1,      /* no slot */
     JK_CTL_FD = 3,     /* jailkit-init finds its control socket here ... */
     JK_PLAN_FD = 4,    /* ... and the plan, a memory file, here */
-    JK_JOIN_FD = 5,    /* from here on: what the jail joins its control groups by ... */
-    JK_JOINS = 8,      /* ... at most so many descriptors, for a jail or for one program */
+    JK_FDS = 5,        /* so many has it; more is given to it over the control socket */
+    JK_JOINS = 8,      /* descriptors that a jail or a program joins control groups by, at most */
     JK_GROUPS = 32,    /* supplementary groups of one program */
     JK_RLIMITS = 16,   /* resource limits of one program */
     JK_INLINE = 61440, /* a request up to this size travels in the message, a larger one in a memory file */
@@ -28,11 +28,11 @@ enum jk_phase {
 enum jk_op { /* arguments in the order of jk_step.arg */
              JK_OP_CALL =
                  1, /* the system call `number` with all arguments; its result goes into `slot`, if one is named */
-             JK_OP_CLONE,      /* flags, cgroup or -1: make PID 1 in new namespaces; its pidfd goes into `slot` */
-             JK_OP_RELEASE,    /* PID 1 may begin; what follows in the host phase happens beside it */
-             JK_OP_GIVE,       /* descriptor: pass it to PID 1 */
-             JK_OP_TAKE,       /* in PID 1: wait for it; it goes into `slot` */
-             JK_OP_IDMAP,      /* name of a file in /proc/PID1, jk_idmap lines, bytes of them */
+             JK_OP_CLONE,   /* flags, cgroup or -1: make PID 1 in new namespaces; its pidfd goes into `slot` */
+             JK_OP_RELEASE, /* PID 1 may begin; what follows in the host phase happens beside it */
+             JK_OP_GIVE,    /* descriptor: pass it to PID 1 */
+             JK_OP_TAKE,    /* JK_PHASE_HOST, from the host program, or 0, from JK_OP_GIVE: wait for it; into `slot` */
+             JK_OP_IDMAP,   /* name of a file in /proc/PID1, jk_idmap lines, bytes of them */
              JK_OP_PROC_WRITE, /* name of a file in /proc/PID1, text, size */
              JK_OP_NEWIDMAP,   /* path, strings, bytes of them: run this set-id helper for PID 1 */
              JK_OP_USERNS,  /* owner's file or -1, two jk_idmap lines: a user namespace for an idmapped mount, in `slot`

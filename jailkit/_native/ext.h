@@ -15,7 +15,7 @@ struct jk_jail {
 struct jk_ids {
     uint32_t first, slice, count, start;
 };
-/* Descriptors by which a jail or a program joins its control groups. */
+/* Descriptors by which a jail or a program joins its control groups, and a jail its network. */
 struct jk_joins {
     int count, fd[8];
 };
@@ -46,10 +46,12 @@ struct jk_run {
 /* Ask for a program. stdio: a descriptor or one of jk_stdio; the flags in the request say the same. */
 int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
               const struct jk_joins *joins);
-/* Start a jail, and with `run`, which may be NULL, ask for its first program before the jail is there to answer. */
-int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
-             const struct jk_joins *joins, struct jk_run *run, const char *request, uint64_t request_size,
-             const int *stdio);
+/* Start a jail. */
+int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids);
+/* Give it the descriptors that its plan takes, in that order, and with `run`, which may be NULL, ask for its first
+ * program before the jail is there to answer. */
+int jk_give(const struct jk_jail *jail, const struct jk_joins *gifts, struct jk_run *run, const char *request,
+            uint64_t size, const int *stdio);
 /* Wait until a watched program has passed its exec, or has failed to; takes its pidfd. Returns as jk_hear. */
 int jk_wait_exec(struct jk_run *run, int timeout_ms);
 /* Take the file that a request asked for into `file`. 1: there is one, or a report of the failure; else as jk_hear. */

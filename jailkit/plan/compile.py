@@ -46,7 +46,7 @@ def compile_plan(spec: JailSpec, host: Host) -> Plan:
         host_steps=(
             *by_caller,
             *devices.nodes(host),
-            *enter_network(network, group),
+            *enter_network(network),
             *identity.birth(spec, host, ids, group),
             *identity.network(spec),
         ),

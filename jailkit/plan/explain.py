@@ -56,7 +56,7 @@ _SENTENCES = {
     "cap_bound": "bound capabilities to {value}",
     "join_session_keyring": "begin a new session keyring",
     "prctl": "prctl({flags}, {value})",
-    "inherited": "take [{slot}] from the host program",
+    "given": "wait for [{slot}], which the host program makes",
     "enter_group": "join the control group made in {path}",
     "landlock_ruleset": "make Landlock rules [{slot}], which forbid what no rule below allows",
     "landlock_rule": "allow below [{slot}]: {rights}",

@@ -10,7 +10,7 @@ import attrs
 from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host, SubIds
 from jailkit.plan.groups import GroupPlan
-from jailkit.plan.steps import FIRST_JOIN, Step, step
+from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Level, User
 
 __all__ = [
@@ -165,7 +165,7 @@ def birth(spec: JailSpec, host: Host, ids: Ids, group: GroupPlan | None) -> Iter
     """Make PID 1 and tell the kernel which ids it has: the end of the host phase."""
     born_in = "group" if group and group.version == 2 else None
     if born_in:
-        yield step("inherited", "the control group that the host has made", slot=born_in, value=FIRST_JOIN)
+        yield step("given", "the control group, which the host program makes meanwhile", slot=born_in)
     why = "PID 1 of the jail, in namespaces of its own" + (", born in its control group" if born_in else "")
     yield step("clone", why, slot="pid1", at=born_in, flags=namespaces(spec))
     if ids.source == "subid":
@@ -198,7 +198,7 @@ def birth_without_namespaces(group: GroupPlan | None) -> Iterator[Step]:
     """Make PID 1 as an ordinary process, for the tier ``landlock``."""
     born_in = "group" if group and group.version == 2 else None
     if born_in:
-        yield step("inherited", "the control group that the host has made", slot=born_in, value=FIRST_JOIN)
+        yield step("given", "the control group, which the host program makes meanwhile", slot=born_in)
     yield step("clone", "PID 1 of the jail, an ordinary process", slot="pid1", at=born_in)
     yield step("release", "the host phase has nothing else to do")
 
@@ -206,8 +206,10 @@ def birth_without_namespaces(group: GroupPlan | None) -> Iterator[Step]:
 def join_groups(group: GroupPlan | None) -> Iterator[Step]:
     """Let PID 1 join groups of version 1 before it does anything else; in version 2 it was born in its group."""
     if group and group.version == 1:
-        for number, directory in enumerate(group.directories, FIRST_JOIN):
-            yield step("enter_group", "whatever it uses from here on counts", path=directory, text=b"0", value=number)
+        for number, directory in enumerate(group.directories):
+            door = f"group:{number}"
+            yield step("given", "the control group, which the host program makes meanwhile", slot=door)
+            yield step("enter_group", "whatever it uses from here on counts", slot=door, path=directory, text=b"0")
 
 
 _IFF_UP = 1

@@ -11,9 +11,8 @@ import attrs
 
 from jailkit._errors import UnsupportedError
 from jailkit.plan.facts import Host, Uplink
-from jailkit.plan.groups import GroupPlan
 from jailkit.plan.protection import Protection
-from jailkit.plan.steps import FIRST_JOIN, Step, step
+from jailkit.plan.steps import Step, step
 from jailkit.spec import JailSpec, Joined, Network, Port, Rule
 
 __all__ = [
@@ -324,22 +323,16 @@ def open_names(spec: JailSpec, host: Host) -> Iterator[Step]:
     yield step("setattr", "for reading", slot="net:hosts", value=attributes)
 
 
-def enter_network(plan: NetworkPlan | None, group: GroupPlan | None) -> Iterator[Step]:
+def enter_network(plan: NetworkPlan | None) -> Iterator[Step]:
     """Enter, before PID 1 exists, the network that the host program has made."""
     if plan is None:
         return
-    number = FIRST_JOIN + _joins(group)
     why = "the jail's network, which belongs to the host: no program of the jail can change it"
     if plan.means == "pasta":
-        yield step("inherited", "the users that own the network", slot="net.users", value=number)
+        yield step("given", "the users that own the network", slot="net.users")
         yield step("setns", why, at="net.users", flags=("CLONE_NEWUSER",))
-        number += 1
-    yield step("inherited", "the network that the host program has made", slot="net", value=number)
+    yield step("given", "the network that the host program has made", slot="net")
     yield step("setns", why, at="net", flags=("CLONE_NEWNET",))
-
-
-def _joins(group: GroupPlan | None) -> int:
-    return 0 if group is None else 1 if group.version == 2 else len(group.directories)
 
 
 def network_protection(spec: JailSpec, plan: NetworkPlan | None) -> Protection | None:

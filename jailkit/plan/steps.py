@@ -6,11 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["FIRST_JOIN", "Step", "file_system", "step", "way_to"]
-
-FIRST_JOIN = 5
-"""JK_JOIN_FD: the number from which on jailkit-init finds what it was given: first what the jail joins its control
-groups by, then the doors of its network."""
+__all__ = ["Step", "file_system", "step", "way_to"]
 
 
 @attrs.frozen(kw_only=True)

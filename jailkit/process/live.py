@@ -11,19 +11,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from jailkit import _native
 from jailkit._errors import ClosedError, UnsupportedError
 from jailkit._native import Report, ReportKind, RequestLike
 from jailkit.plan import GroupPlan, Program, Setting
+from jailkit.process.annex import Annex, Ending
 from jailkit.process.cgroup import GroupError, Join, Meter
 from jailkit.process.events import JailEvent, Watcher
 from jailkit.process.failure import group_failure
 from jailkit.process.ledger import Ledger, close_all
 from jailkit.process.private import PrivateDirectory
-from jailkit.process.result import Refused
-from jailkit.spec import Port
 
 __all__ = ["LiveJail", "StartFailed"]
 
@@ -51,30 +50,6 @@ def _request(program: RequestLike, stdio: tuple[int, int, int], joins: int = 0) 
     return bytes(encode(program, null, stdio[2] == _native.SAME, joins))
 
 
-class Annex(Protocol):
-    """What is made for a jail before it starts, and removed after it has ended: its network."""
-
-    @property
-    def ports(self) -> tuple[Port, ...]:
-        """What is published."""
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The jail's."""
-
-    def refused(self) -> tuple[Refused, ...]:
-        """Return what was refused since this was asked last."""
-
-    def open(self) -> tuple[int, ...]:
-        """Make it; return descriptors for the jail, which the caller closes."""
-
-    def close(self) -> None:
-        """Remove it. Safe to call again."""
-
-    def disown(self) -> None:
-        """After a fork, in the child: let go."""
-
-
 class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows the plan, turns it into a LaunchError
     """A jail was not born. `report` says where, or is None where nobody said anything."""
 
@@ -83,15 +58,6 @@ class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows th
         self.error = error
         self.out_of_memory = out_of_memory
         super().__init__(report, error)
-
-
-class Ending(Protocol):
-    """A thread that ends with the jail, or before."""
-
-    @property
-    def ended(self) -> bool: ...
-    def stop(self) -> None:
-        """Wait for its end."""
 
 
 class LiveJail:
@@ -129,28 +95,42 @@ class LiveJail:
         """Whether PID 1 was asked for nothing yet, so that nothing but itself has ever run in the jail."""
 
     def start(self, first: _native.First | None = None) -> None:
-        """Make the jail's control group and start ``jailkit-init`` in it.
+        """Start ``jailkit-init``, and make the jail's control group and network while it gets ready.
 
         Raises:
-            StartFailed: It could not be started.
+            StartFailed: It could not be started. Nothing is left.
         """
-        joins: list[Join] = []
-        doors: tuple[int, ...] = ()
         try:
             if self._private:
                 self._private.make()
-            joins = self.ledger.open(alone=first is not None)
-            doors = self.annex.open() if self.annex else ()
-            given = [*(join.fd for join in joins), *doors]
-            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids, first, given)
+            self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids)
+            self._furnish(first)
             if first is None:  # else the accounts of its only program are opened at once
                 self.ledger.look()
         except OSError as error:
+            self.end()
             raise StartFailed(None, error.errno or errno.EIO) from error
+
+    def _furnish(self, first: _native.First | None) -> None:
+        """Give the jail what its plan waits for: the doors of its network, then what it joins its group by."""
+        joins: list[Join] = []
+        doors: tuple[int, ...] = ()
+        try:
+            doors = self.annex.open() if self.annex else ()
+            joins = self.ledger.open(alone=first is not None)
+            if doors or joins or first:
+                self._give([*doors, *(join.fd for join in joins)], first)
         finally:
             close_all(joins)
             for fd in doors:
                 os.close(fd)
+
+    def _give(self, gifts: list[int], first: _native.First | None) -> None:
+        try:
+            self._jail.give(gifts, first)
+        except (BrokenPipeError, ConnectionResetError):
+            self.wait_ready()  # raises: it has ended, and said why
+            raise
 
     def start_with(self, run: _native.Run, program: RequestLike, stdio: tuple[int, int, int]) -> None:
         """Start, and have `program` run as soon as the jail is there.

@@ -12,7 +12,6 @@ from jailkit._native._ext import ffi
 
 from jailkit import _native
 from jailkit.plan import Host, Program, Step, compile_plan, id_map, step
-from jailkit.plan.steps import FIRST_JOIN
 from jailkit.spec import JailSpec
 from tests.plans import FILLS, QUICK, pairs
 
@@ -332,8 +331,3 @@ def test_no_two_flags_share_a_bit() -> None:
     assert all(bit & (bit - 1) == 0 for bit in bits)
     assert len(set(bits)) == len(bits)
     assert set(FLAGS) <= set(names)
-
-
-def test_what_init_is_given_is_where_a_plan_says() -> None:
-    """Plans are made without the compiler's numbers; this one is written twice."""
-    assert _native.constant("JK_JOIN_FD") == FIRST_JOIN

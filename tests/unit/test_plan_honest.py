@@ -113,7 +113,7 @@ def test_every_word_has_its_fact(pair: tuple[JailSpec, Host]) -> None:
         assert (grouped or look(steps_of(plan), program)) == (item.state != "absent"), item
         if grouped:
             assert item.state == "enforced"
-            assert where(steps_of(plan), "inherited") or where(steps_of(plan), "enter_group")
+            assert where(steps_of(plan), "given")
         assert item.fact.strip()
 
 

@@ -112,13 +112,13 @@ def test_phases_hold_what_they_may(pair: tuple[JailSpec, Host]) -> None:
     ops = [one.op for one in plan.host_steps]
     assert ops.count("clone") == 1
     # Born in its group, or the first to join it: nothing that the jail does is not counted.
-    unified = [one.slot for one in plan.host_steps if one.op == "inherited"]
+    unified = [one.slot for one in plan.host_steps if one.op == "given"]
     assert unified == [one.at for one in plan.host_steps if one.op == "clone" and one.at]
     assert (plan.group is not None and plan.group.version == 2) == bool(unified)
     joined = [one.op for one in plan.jail_steps].count("enter_group")
-    assert {one.op for one in plan.jail_steps[:joined]} <= {"enter_group"}
+    assert [one.op for one in plan.jail_steps[: 2 * joined]] == ["given", "enter_group"] * joined
     assert joined == (len(plan.group.directories) if plan.group and plan.group.version == 1 else 0)
-    ops = [op for op in ops if op != "inherited"]
+    ops = [op for op in ops if op != "given"]
     born = ops.index("clone")
     nodes = [n for n, one in enumerate(plan.host_steps) if {one.slot, one.at} & {"dev", "dev.fs"}]
     first_node = nodes[0] if host.makes_nodes else born

@@ -13,34 +13,31 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-static void child(const char *init, char *const argv[], const int *fds, int count, volatile int *error) {
+static void child(const char *init, char *const argv[], int ctl, int plan, volatile int *error) {
     char *const no_environment[] = {NULL};
-    int spare[JK_JOIN_FD + JK_JOINS], null = open("/dev/null", O_RDWR), fine = null >= 0;
-    for (int n = 0; fine && n < count; n++) /* out of the way of the numbers they are to have */
-        fine = (spare[n] = fcntl(fds[n] < 0 ? null : fds[n], F_DUPFD, JK_JOIN_FD + JK_JOINS)) >= 0;
-    for (int n = 0; fine && n < count; n++)
+    int null = open("/dev/null", O_RDWR), fine = null >= 0, spare[] = {null, null, null, ctl, plan};
+    for (int n = 0; fine && n < JK_FDS; n++) /* out of the way of the numbers they are to have */
+        fine = (spare[n] = fcntl(spare[n], F_DUPFD, JK_FDS)) >= 0;
+    for (int n = 0; fine && n < JK_FDS; n++)
         fine = dup2(spare[n], n) >= 0;
-    if (fine && syscall(SYS_close_range, count, ~0u, 0) == 0)
+    if (fine && syscall(SYS_close_range, JK_FDS, ~0u, 0) == 0)
         execve(init, argv, no_environment);
     *error = errno; /* written in the caller's memory, which this child shares */
     _exit(127);
 }
 
-static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan,
-                      const struct jk_joins *joins) {
-    int fds[JK_JOIN_FD + JK_JOINS] = {-1, -1, -1, ctl, plan};
+static int start_init(struct jk_jail *jail, const char *init, uint32_t id_base, int ctl, int plan) {
     char number[16];
     char *const argv[] = {"jailkit-init", number, NULL};
     volatile int error = 0;
     sigset_t all, before;
-    memcpy(fds + JK_JOIN_FD, joins->fd, sizeof joins->fd);
     snprintf(number, sizeof number, "%u", id_base);
     sigfillset(&all);
     /* No handler of the host program may run in the child, on borrowed memory; the mask is also what PID 1 wants. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = vfork();
     if (pid == 0)
-        child(init, argv, fds, JK_JOIN_FD + joins->count, &error);
+        child(init, argv, ctl, plan, &error);
     int failed = pid < 0 ? errno : error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid > 0 && failed)
@@ -68,9 +65,7 @@ static int64_t claim(int sock, const struct jk_ids *ids) {
     return ids->count ? -EADDRINUSE : 0;
 }
 
-int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids,
-             const struct jk_joins *joins, struct jk_run *run, const char *request, uint64_t request_size,
-             const int *stdio) {
+int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t size, const struct jk_ids *ids) {
     int pair[2] = {-1, -1}, file = jk_memory_file(plan, size), error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
@@ -78,14 +73,22 @@ int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t 
     setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){10, 0}, sizeof(struct timeval));
     jail->ctl = pair[0];
     int64_t base = error ? error : claim(pair[1], ids);
-    error = base < 0 ? (int)base : run ? jk_submit(run, jail->ctl, request, request_size, stdio, 0, NULL) : 0;
-    if (!error)
-        error = start_init(jail, init, (uint32_t)base, pair[1], file, joins);
+    error = base < 0 ? (int)base : start_init(jail, init, (uint32_t)base, pair[1], file);
     close_fd(&pair[1]);
     close_fd(&file);
     if (error)
         close_fd(&jail->ctl);
     return error;
+}
+
+int jk_give(const struct jk_jail *jail, const struct jk_joins *gifts, struct jk_run *run, const char *request,
+            uint64_t size, const int *stdio) {
+    int error = 0;
+    for (int n = 0; n < gifts->count && !error; n++)
+        error = jk_send(jail->ctl, "", 1, &gifts->fd[n], 1);
+    if (run && !error)
+        error = jk_submit(run, jail->ctl, request, size, stdio, 0, NULL);
+    return error ? shutdown(jail->ctl, SHUT_WR), error : 0; /* then it waits for nothing more */
 }
 
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms) {
@@ -117,6 +120,7 @@ static void end_child(pid_t pid) {
 int jk_end(struct jk_jail *jail, int timeout_ms) {
     struct jk_report report;
     int polled = 1, heard = -EINTR;
+    shutdown(jail->ctl, SHUT_WR); /* the host phase may wait for a gift */
     /* Without the report of its birth, which is the first, nobody could wait for PID 1. The starter sends it or ends.
      */
     for (int n = 0; n < 1000 && jail->pid < 0 && jail->ctl >= 0 && heard < 0 && heard != -EAGAIN; n++)

@@ -120,8 +120,8 @@ int step_give(struct jail *j, const long *arg) {
 
 int step_take(struct jail *j, const long *arg) {
     struct jk_report gift;
-    int fd = -1, received = receive_message(j->gate[0], &gift, sizeof gift, &fd, 1);
-    return received < 0 ? received : fd >= 0 ? fd : -EPIPE; /* the host phase failed, and has said so before */
+    int fd = -1, received = receive_message(arg[0] ? JK_CTL_FD : j->gate[0], &gift, sizeof gift, &fd, 1);
+    return received < 0 ? received : fd >= 0 ? fd : -EPIPE; /* the other side failed, and has said so before */
 }
 
 static int load_plan(struct jail *j) {
