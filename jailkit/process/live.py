@@ -95,35 +95,36 @@ class LiveJail:
         """Whether PID 1 was asked for nothing yet, so that nothing but itself has ever run in the jail."""
 
     def start(self, first: _native.First | None = None) -> None:
-        """Start ``jailkit-init``, and make the jail's control group and network while it gets ready.
+        """Start ``jailkit-init``, and make the jail's control group while it gets ready.
 
         Raises:
             StartFailed: It could not be started. Nothing is left.
         """
+        doors: tuple[int, ...] = ()
         try:
             if self._private:
                 self._private.make()
+            doors = self.annex.open() if self.annex else ()
             self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids)
-            self._furnish(first)
+            self._furnish(doors, first)
             if first is None:  # else the accounts of its only program are opened at once
                 self.ledger.look()
         except OSError as error:
             self.end()
             raise StartFailed(None, error.errno or errno.EIO) from error
+        finally:
+            for fd in doors:
+                os.close(fd)
 
-    def _furnish(self, first: _native.First | None) -> None:
+    def _furnish(self, doors: tuple[int, ...], first: _native.First | None) -> None:
         """Give the jail what its plan waits for: the doors of its network, then what it joins its group by."""
         joins: list[Join] = []
-        doors: tuple[int, ...] = ()
         try:
-            doors = self.annex.open() if self.annex else ()
             joins = self.ledger.open(alone=first is not None)
             if doors or joins or first:
                 self._give([*doors, *(join.fd for join in joins)], first)
         finally:
             close_all(joins)
-            for fd in doors:
-                os.close(fd)
 
     def _give(self, gifts: list[int], first: _native.First | None) -> None:
         try:
