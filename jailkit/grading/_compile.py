@@ -43,6 +43,7 @@ class Built:
         path: Directory of the artefact.
         argv: How the program is started in it.
         language: What it is in, or None for a program with a ``run`` script.
+        name: What it is called, of a program of the package.
         seconds: Of processor time that compiling took.
     """
 
@@ -51,6 +52,7 @@ class Built:
     path: Path = Path()
     argv: tuple[str, ...] = ()
     language: Language | None = None
+    name: str = ""
     seconds: float = 0.0
 
     @property

@@ -21,7 +21,7 @@ __all__ = ["TRIALS", "Reading", "read_data"]
 TRIALS = ("invalid_input", "invalid_output", "valid_output")
 
 _OTHER = (".ans", ".args", ".files", ".hint", ".desc", ".interaction", ".out", ".statement", ".download", ".yaml")
-InputArgs = tuple[tuple[str, tuple[str, ...]], ...]
+NamedArgs = tuple[tuple[str, tuple[str, ...]], ...]
 _PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 
 
@@ -32,7 +32,7 @@ class Reading:
     load: Callable[..., Section]
     draft: bool
     scoring: bool
-    custom: bool
+    validators: tuple[str, ...]
     grader: bool
     flags: tuple[str, ...]
     constants: tuple[tuple[str, str], ...] = ()
@@ -44,7 +44,7 @@ class Reading:
 
     def comparison(self, words: tuple[str, ...], error: Callable[[str], PackageError]) -> Comparison | None:
         """Return how the default validator compares, or None where there is another one."""
-        if self.custom:
+        if self.validators:
             return None
         try:
             return read_flags(words)
@@ -59,7 +59,8 @@ class _Config:
     rules: Rules
     args: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    inputs: InputArgs = ()
+    named: NamedArgs = ()
+    inputs: NamedArgs = ()
     hint: str = ""
     best: float = 1.0
     least: float = 0.0
@@ -161,6 +162,7 @@ def _test(entry: Path, name: str, reading: Reading, config: _Config) -> Test:
         files=files if files.is_dir() else None,
         args=args,
         validator_args=flags,
+        named_args=config.named,
         comparison=reading.comparison(flags, where),
         input_args=inputs,
         best=config.best if reading.scoring and not reading.draft else None,
@@ -218,13 +220,12 @@ def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _
         best=best,
         **(_own_grader(section) if custom else _grader_flags(section, depth)),
     )
-    given = section.take("output_validator_flags")
-    named = isinstance(given, Section)
-    own = given.words("flags") if named else section.words("output_validator_flags")
+    own, named = _output_flags(section, reading)
     return _Config(
         rules=rules,
         args=above.args,
         flags=(*reading.flags, *own),
+        named=named,
         inputs=_inputs(section, "input_validator_flags", ()),
         best=section.number("accept_score", 1.0),
         least=section.number("reject_score", 0.0),
@@ -232,7 +233,7 @@ def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _
     )
 
 
-def _inputs(section: Section, key: str, above: InputArgs) -> InputArgs:
+def _inputs(section: Section, key: str, above: NamedArgs) -> NamedArgs:
     """Return the arguments of input validators: the same for all, or by their names."""
     if key not in section:
         return above
@@ -240,11 +241,25 @@ def _inputs(section: Section, key: str, above: InputArgs) -> InputArgs:
     if not isinstance(given, Section):
         return (("", section.words(key)),)
     if key == "input_validator_flags":
-        found: InputArgs = ((given.text("name"), given.words("flags")),)
+        found: NamedArgs = ((given.text("name"), given.words("flags")),)
     else:
         found = tuple((name, given.words(name)) for name in given.names)
     given.done()
     return found
+
+
+def _output_flags(section: Section, reading: Reading) -> tuple[tuple[str, ...], NamedArgs]:
+    """Return the arguments of all output validators, and those that are for one of them."""
+    given = section.take("output_validator_flags")
+    if not isinstance(given, Section):
+        return section.words("output_validator_flags"), ()
+    name, words = given.text("name"), given.words("flags")
+    given.done()
+    if not reading.validators:
+        return words, ()
+    if name not in {form for each in reading.validators for form in (each, each.split(".", maxsplit=1)[0])}:
+        raise given.error("name", f"there is no {name!r} in output_validators/")
+    return (), ((name, words),)
 
 
 def _own_grader(section: Section) -> dict[str, Any]:

@@ -26,13 +26,13 @@ class Judge:
     Attributes:
         problem: The problem.
         runner: Runs the submission.
-        validator: The output validator, compiled, or None for the default one.
+        validators: The output validators, compiled; none for the default one.
         scratch: A directory for files of tests.
     """
 
     problem: Problem
     runner: Runner
-    validator: Built | None
+    validators: tuple[Built, ...]
     scratch: Path
 
     def __call__(self, test: Test) -> TestResult:
@@ -49,17 +49,18 @@ class Judge:
     def _run(self, test: Test) -> Run:
         if not self.problem.interactive and self.problem.limits.passes == 1:
             return self.runner.on(self.problem, test, self.scratch)
-        if self.validator is None or self.validator.verdict is not None:
-            said = self.validator.said if self.validator else "there is none"
+        broken = [each.said for each in self.validators if each.verdict is not None]
+        if broken or not self.validators:
+            said = broken[0] if broken else "there is none"
             raise PackageError(self.problem.path, None, f"the output validator does not compile: {said}")
         judged_meanwhile = talk_on if self.problem.limits.passes == 1 else passes_on
-        return judged_meanwhile(self.runner, self.problem, test, self.validator, self.scratch)
+        return judged_meanwhile(self.runner, self.problem, test, self.validators, self.scratch)
 
     def _check(self, test: Test, run: Run) -> Checked:
         if run.verdict is not None:
             said = run.checked or Checked(verdict=run.verdict)
             return attrs.evolve(said, verdict=run.verdict)
-        return check(self.problem, test, run.result.stdout, self.validator)
+        return check(self.problem, test, run.result.stdout, self.validators)
 
     def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
         score = score_of(self.problem, test, Checked(verdict=verdict))

@@ -116,7 +116,8 @@ class Test:
         answer: The file that the validator compares with.
         files: A directory whose files lie beside the program, or None.
         args: Arguments of the program.
-        validator_args: Arguments of the output validator.
+        validator_args: Arguments of every output validator.
+        named_args: Further arguments of output validators, each with the name of the validator (legacy).
         comparison: The same, read, where the validator is the default one.
         input_args: Arguments of input validators, each with the name of the validator; no name means all the others.
         best: The score when it is accepted, or None where the test has none of its own.
@@ -130,6 +131,7 @@ class Test:
     files: Path | None = None
     args: tuple[str, ...] = ()
     validator_args: tuple[str, ...] = ()
+    named_args: tuple[tuple[str, tuple[str, ...]], ...] = ()
     comparison: Comparison | None = None
     input_args: tuple[tuple[str, tuple[str, ...]], ...] = ()
     best: float | None = None
@@ -230,7 +232,7 @@ class Problem:
         minimize: Whether a low score is the better one.
         limits: What it says about limits.
         root: The tests.
-        validators: Programs that check outputs; none means the default one.
+        validators: Programs that check outputs, of which each has to accept; none means the default one.
         input_validators: Programs that check inputs, for `verify`.
         trials: Inputs and outputs that the validators have to accept or reject, for `verify`. Their names begin with
             ``invalid_input``, ``invalid_output`` or ``valid_output``; an output is the file ``.out`` beside the input.

@@ -84,7 +84,7 @@ def load_problem(path: Path) -> Problem:
         load=load,
         draft=draft,
         scoring="scoring" in kinds,
-        custom=bool(validators),
+        validators=tuple(each.name for each in validators),
         grader=grader is not None,
         flags=() if draft else config.words("validator_flags"),
         constants=settings.get("constants", ()),
@@ -171,7 +171,6 @@ def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[st
         return ()
     if not programs:
         raise config.error("validation", "custom, and there is no program in output_validators/")
-    _one(folder, "output validators")
     return programs
 
 

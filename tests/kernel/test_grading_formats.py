@@ -207,3 +207,61 @@ def test_an_input_validator_that_never_ends(tmp_path: Path) -> None:
         found = verify(problem, grader)
     assert len(found.data) == 2
     assert "cpu time" in found.data[0]
+
+
+#: Accepts what is no larger than its last argument, and says what its arguments were.
+MOST = """#!/bin/sh
+read said
+test ! -e "$3"judgemessage.txt || exit 1
+for most; do :; done
+shift 3
+echo "$@" >"$FEEDBACK"judgemessage.txt
+test "$said" -le "$most" || exit 43
+exit 42
+""".replace("$FEEDBACK", "/feedback/")
+
+
+@pytest.mark.parametrize(
+    ("flags", "verdict", "words"),
+    [
+        ("", Verdict.AC, "9\n9"),
+        ("output_validator_flags: {name: second, flags: '8'}\n", Verdict.AC, "9\n9 8"),
+        ("output_validator_flags: {name: second, flags: '7'}\n", Verdict.WA, "9 7"),
+        ("output_validator_flags: {name: first, flags: '7'}\n", Verdict.WA, "9 7"),
+        ("output_validator_flags: '7'\n", Verdict.WA, "9 7"),
+    ],
+)
+def test_several_output_validators(tmp_path: Path, flags: str, verdict: Verdict, words: str) -> None:
+    """Each runs in a jail of its own, with its arguments; all have to accept (legacy)."""
+    more = {"problem.yaml": "name: Echo\nlimits: {time_limit: 20}\nvalidator_flags: 9\nvalidation: custom\n"}
+    more |= {"output_validators/first/run": MOST, "output_validators/second/run": MOST}
+    grade = one(small(tmp_path, **more, **{"data/secret/testdata.yaml": flags}), submit(tmp_path, ECHO))
+    assert (grade.verdict, grade.tests[-1].message.strip()) == (verdict, words)
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "words"),
+    [
+        ("#!/bin/sh\nexit 1\n", Verdict.JE, "has to end with exit code 42 or 43"),
+        ("#!/bin/sh\necho 2 >$3/score.txt\nexit 42\n", Verdict.JE, "different points: 2 and 3"),
+        ("#!/bin/sh\necho 3 >$3/score.txt\nexit 42\n", Verdict.AC, ""),
+        ("#!/bin/sh\nexit 42\n", Verdict.AC, ""),
+    ],
+)
+def test_output_validators_that_disagree(tmp_path: Path, script: str, verdict: Verdict, words: str) -> None:
+    """One that fails, and points that are not the same, are errors of the judge: no score is made of them."""
+    more = {"problem.yaml": "type: scoring\nlimits: {time_limit: 20}\nvalidation: custom score\n"}
+    more |= {"output_validators/first/run": "#!/bin/sh\necho 3 >$3/score.txt\nexit 42\n"}
+    grade = one(small(tmp_path, **more, **{"output_validators/second/run": script}), submit(tmp_path, ECHO))
+    assert (grade.verdict, grade.score) == (verdict, 6 if verdict is Verdict.AC else 0)
+    assert words in grade.tests[0].message
+
+
+@pytest.mark.parametrize(("script", "verdict", "talks"), [(ECHO, Verdict.AC, 2), ("print(9)\n", Verdict.WA, 1)])
+def test_several_validators_that_talk(tmp_path: Path, script: str, verdict: Verdict, talks: int) -> None:
+    """The submission is run anew for each, and talks with one at a time."""
+    more = {"problem.yaml": "name: Echo\nlimits: {time_limit: 20}\nvalidation: custom interactive\n"}
+    talking = '#!/bin/sh\ncat "$1"\nread said\ntest "$said" = "$(cat "$1")" || exit 43\nexit 42\n'
+    more |= {"output_validators/first/run": talking, "output_validators/second/run": talking}
+    test = one(small(tmp_path, **more), submit(tmp_path, script)).tests[0]
+    assert (test.verdict, test.got.count("< 7")) == (verdict, talks)
