@@ -45,6 +45,8 @@ class Built:
         language: What it is in, or None for a program with a ``run`` script.
         name: What it is called, of a program of the package.
         seconds: Of processor time that compiling took.
+        entry: The file or class that is started.
+        sources: What was compiled.
     """
 
     verdict: Verdict | None
@@ -54,6 +56,8 @@ class Built:
     language: Language | None = None
     name: str = ""
     seconds: float = 0.0
+    entry: str = ""
+    sources: Sources = attrs.field(default=Sources(()), repr=False)
 
     @property
     def env(self) -> dict[str, str]:
@@ -64,6 +68,15 @@ class Built:
     def address_space(self) -> bool:
         """Whether a bound on its address space makes sense."""
         return self.language is None or self.language.address_space
+
+    def argv_at(self, place: str) -> list[str]:
+        """Return how it is started from another directory than that in which its files lie."""
+        return [self._at(place, word) for word in self.argv]
+
+    def _at(self, place: str, word: str) -> str:
+        if word == "." or word.startswith("./"):
+            return f"{place}{word[1:]}"
+        return f"{place}/{word}" if (self.path / word).is_file() else word
 
 
 def build_submission(
@@ -129,7 +142,10 @@ def _compile(language: Language, sources: Sources, start: str, into: Path, limit
     env = dict(language.env)
     made = _make(sources, command or ["true"], env, into, limits, address_space=language.address_space)
     verdict, said, seconds = made
-    return Built(verdict=verdict, said=said, path=into, argv=tuple(argv), language=language, seconds=seconds)
+    return Built(
+        verdict=verdict, said=said, path=into, argv=tuple(argv), language=language, seconds=seconds, entry=start,
+        sources=sources,
+    )  # fmt: skip
 
 
 def _make(

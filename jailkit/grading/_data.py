@@ -15,6 +15,7 @@ from jailkit.grading._errors import PackageError
 from jailkit.grading._model import Group, Rules, Test
 from jailkit.grading._scores import share_out
 from jailkit.grading._section import Section
+from jailkit.grading._static import read_static
 
 __all__ = ["TRIALS", "Reading", "read_data"]
 
@@ -34,6 +35,7 @@ class Reading:
     scoring: bool
     validators: tuple[str, ...]
     grader: bool
+    static: bool
     flags: tuple[str, ...]
     constants: tuple[tuple[str, str], ...] = ()
 
@@ -65,6 +67,7 @@ class _Config:
     best: float = 1.0
     least: float = 0.0
     section: Section | None = None
+    static: Test | None = None
 
 
 def read_data(path: Path, reading: Reading) -> tuple[Group, tuple[Test, ...]]:
@@ -75,7 +78,7 @@ def read_data(path: Path, reading: Reading) -> tuple[Group, tuple[Test, ...]]:
     """
     if not (path / "secret").is_dir():
         raise PackageError(path / "secret", None, "no directory: a problem has secret tests")
-    top = _config(path, reading, _Config(rules=Rules(scoring=reading.scoring)), depth=0)
+    top = _config(path, reading, _Config(rules=Rules(scoring=reading.scoring)), "", depth=0)
     groups = [
         _group(path / name, name, reading, top, depth=1) for name in ("sample", "secret") if (path / name).is_dir()
     ]
@@ -99,8 +102,8 @@ def _trials(path: Path, reading: Reading, top: _Config) -> tuple[Test, ...]:
 
 
 def _group(path: Path, name: str, reading: Reading, above: _Config, *, depth: int) -> Group:
-    config = _config(path, reading, above, depth=depth)
-    children: list[Test | Group] = []
+    config = _config(path, reading, above, name, depth=depth)
+    children: list[Test | Group] = [config.static] if config.static else []  # it costs least: first
     entries = sorted(path.iterdir(), key=lambda each: each.stem if each.suffix == ".in" else each.name)
     for entry in entries:
         if entry.name.startswith("."):
@@ -190,16 +193,18 @@ def _args(file: Path) -> tuple[str, ...]:
         raise PackageError(file, 1, f"no words of a command line: {error}") from error
 
 
-def _config(path: Path, reading: Reading, above: _Config, *, depth: int) -> _Config:
+def _config(path: Path, reading: Reading, above: _Config, name: str, *, depth: int) -> _Config:
     file = path / reading.file
     if not file.is_file():
         if not reading.draft:
             if depth:  # of what is handed down, one flag is for the root alone
                 return attrs.evolve(above, rules=attrs.evolve(above.rules, ignore_sample=False))
             return attrs.evolve(above, flags=reading.flags)
-        return attrs.evolve(above, rules=_draft_default(reading, depth))
+        return attrs.evolve(above, rules=_draft_default(reading, depth), static=None)
     section = reading.load(file, reading.constants)
     config = (_draft if reading.draft else _legacy)(section, reading, above, depth)
+    if reading.draft:
+        config = attrs.evolve(config, static=read_static(section, config.rules, name, there=reading.static))
     section.done()
     return config
 
@@ -323,8 +328,6 @@ def _draft(section: Section, reading: Reading, above: _Config, depth: int) -> _C
         stop = aggregation != "sum"
         rules = attrs.evolve(rules, best=best, aggregation=aggregation, require_pass=require, stop=stop)
         scoring.done()
-    if section.take("static_validation"):
-        raise section.error("static_validation", "static validators cannot be run by this version")
     for key in ("full_feedback", "description"):
         section.take(key)
     has_own = "output_validator_args" in section

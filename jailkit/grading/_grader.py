@@ -166,7 +166,9 @@ class Grader(Closing):
                 soft=seconds, hard=seconds * limits.time_limit_to_tle, memory=limits.memory, output=limits.output
             )
             runner = Runner(built, allowance, self.cores, writes=problem.writes)
-            judge = Judge(problem, runner, self.validators(problem), scratch)
+            judge = Judge(
+                problem, runner, self.validators(problem), scratch, self._own_program(problem, problem.static_validator)
+            )
             return self._tests(problem, submission, judge, ahead, common)
 
     def _grade_answers(self, problem: Problem, submission: Submission, ahead: int, common: dict[str, Any]) -> Grade:
@@ -190,7 +192,7 @@ class Grader(Closing):
         common: dict[str, Any],
     ) -> Grade:
         found: list[TestResult] = []
-        own = OwnGrader(problem, self._program(problem, problem.grader) if problem.grader else None)
+        own = OwnGrader(problem, self._own_program(problem, problem.grader))
         count = len(problem.tests)
         with Ahead(judge, problem.tests, ahead) as results:
 
@@ -225,6 +227,9 @@ class Grader(Closing):
     def validators(self, problem: Problem) -> tuple[Built, ...]:
         """Return the output validators, compiled; none for the default one."""
         return tuple(self._program(problem, path) for path in problem.validators)
+
+    def _own_program(self, problem: Problem, path: Path | None) -> Built | None:
+        return None if path is None else self._program(problem, path)
 
     def _program(self, problem: Problem, path: Path) -> Built:
         with self._lock:

@@ -68,6 +68,8 @@ class Language:
         if len(sources) == 1:
             return sources[0]
         mains = [name for name in sources if name == self.entry or name.split("/")[-1].split(".")[0] == "main"]
+        if len(mains) != 1 and not any("{entry}" in word for word in (*self.compile, *self.run)):
+            return sources[0]  # whoever links all files has no need to know
         if len(mains) != 1:
             raise ValueError(f"{len(sources)} files of {self.name}, and none is the one named main")
         return mains[0]

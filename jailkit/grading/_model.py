@@ -123,6 +123,8 @@ class Test:
         best: The score when it is accepted, or None where the test has none of its own.
         least: The score when it is not.
         hint: A word for the student, from the package.
+        static: Whether it looks at the source and runs nothing (2023-07-draft). Input and answer are then the file that
+            says so, and the arguments those of the static validator.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Test:
     best: float | None = None
     least: float = 0.0
     hint: str = ""
+    static: bool = False
 
     __test__ = False  # pytest takes every class of this name for its own
 
@@ -237,6 +240,7 @@ class Problem:
         trials: Inputs and outputs that the validators have to accept or reject, for `verify`. Their names begin with
             ``invalid_input``, ``invalid_output`` or ``valid_output``; an output is the file ``.out`` beside the input.
         grader: Program that makes results of groups (legacy), or None for the default one.
+        static_validator: Program that looks at the source of a submission (2023-07-draft), or None.
         answers_only: Whether submissions are the answers themselves, and no programs.
         examples: Submissions that came with it.
         languages: Codes of the languages that are allowed; empty for all.
@@ -257,6 +261,7 @@ class Problem:
     input_validators: tuple[Path, ...] = ()
     trials: tuple[Test, ...] = ()
     grader: Path | None = None
+    static_validator: Path | None = None
     answers_only: bool = False
     examples: tuple[Example, ...] = ()
     languages: tuple[str, ...] = ()

@@ -78,14 +78,14 @@ def load_problem(path: Path) -> Problem:
     draft = version in DRAFT
     kinds = _kinds(config, draft=draft)
     settings = _settings(config, path, draft=draft, passes="multi-pass" in kinds)
-    validators = _validators(path, config, draft=draft, kinds=kinds)
-    grader = None if draft else _one(path / "graders", "graders")
+    judges = _judges(path, config, draft=draft, kinds=kinds)
     reading = Reading(
         load=load,
         draft=draft,
         scoring="scoring" in kinds,
-        validators=tuple(each.name for each in validators),
-        grader=grader is not None,
+        validators=tuple(each.name for each in judges["validators"]),
+        grader=judges["grader"] is not None,
+        static=judges["static_validator"] is not None,
         flags=() if draft else config.words("validator_flags"),
         constants=settings.get("constants", ()),
     )
@@ -101,12 +101,10 @@ def load_problem(path: Path) -> Problem:
         answers_only="submit-answer" in kinds,
         root=root,
         trials=trials,
-        validators=validators,
-        input_validators=_programs(path, ("input_validators",) if draft else _INPUT_LEGACY),
-        grader=grader,
         examples=read_examples(path / "submissions", load, draft=draft, scoring=reading.scoring),
         include=path / "include" if (path / "include").is_dir() else None,
         **settings,
+        **judges,
     )
 
 
@@ -157,10 +155,18 @@ def _kinds(config: Section, *, draft: bool) -> frozenset[str]:
     return kinds | set(words) & {"custom", "interactive"}
 
 
+def _judges(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> dict[str, Any]:
+    """Return the programs of the package that judge something."""
+    return {
+        "validators": _validators(path, config, draft=draft, kinds=kinds),
+        "static_validator": _static_validator(path, config, draft=draft, kinds=kinds),
+        "input_validators": _programs(path, ("input_validators",) if draft else _INPUT_LEGACY),
+        "grader": None if draft else _one(path / "graders", "graders"),
+    }
+
+
 def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> tuple[Path, ...]:
     folder = path / ("output_validator" if draft else "output_validators")
-    if (path / "static_validator").exists():
-        raise PackageError(path / "static_validator", None, "static validators cannot be run by this version")
     if draft:
         found = (folder,) if folder.is_dir() and any(folder.iterdir()) else ()
         for kind in sorted({"interactive", "multi-pass"} & kinds if not found else ()):
@@ -172,6 +178,17 @@ def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[st
     if not programs:
         raise config.error("validation", "custom, and there is no program in output_validators/")
     return programs
+
+
+def _static_validator(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> Path | None:
+    folder = path / "static_validator"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    if not draft:
+        raise PackageError(folder, None, "this version of the format has no static validators")
+    if "submit-answer" in kinds:
+        raise config.error("type", "of answers that are handed in there is no source for static_validator/")
+    return folder
 
 
 def _programs(path: Path, folders: tuple[str, ...]) -> tuple[Path, ...]:

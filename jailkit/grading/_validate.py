@@ -130,19 +130,21 @@ def named(args: Sequence[tuple[str, tuple[str, ...]]], name: str) -> tuple[str, 
     return found.get(name, found.get(name.split(".", maxsplit=1)[0], found.get("", ())))
 
 
-def checked(problem: Problem, test: Test, result: Result[bytes], jail: Jail) -> Checked:
+def checked(
+    problem: Problem, test: Test, result: Result[bytes], jail: Jail, who: str = "the output validator"
+) -> Checked:
     """Read what a validator said by its exit code and by its files."""
     message, team = _read(jail, "judgemessage.txt"), _read(jail, "teammessage.txt")
     own_end = result.reason is ExitReason.EXITED
     if not own_end or result.returncode not in (ACCEPTED, _WRONG):
         said = excerpt(result.stderr)
-        words = f"the output validator failed: {result}. It has to end with exit code 42 or 43.\n{said}"
+        words = f"{who} failed: {result}. It has to end with exit code 42 or 43.\n{said}"
         return Checked(verdict=Verdict.JE, message=f"{words}\n{message or ''}".strip())
     verdict = Verdict.AC if result.returncode == ACCEPTED else Verdict.WA
     try:
         score = _score(problem, test, verdict, _read(jail, "score.txt"), _read(jail, "score_multiplier.txt"))
     except ValueError as error:
-        return Checked(verdict=Verdict.JE, message=f"the output validator: {error}")
+        return Checked(verdict=Verdict.JE, message=f"{who}: {error}")
     return Checked(verdict=verdict, message=message or "", team_message=team or "", score=score)
 
 
