@@ -12,6 +12,7 @@ from typing import Literal
 import attrs
 
 from jailkit import GiB, KiB, MiB
+from jailkit.grading._archive import Unpacked
 from jailkit.grading._compare import Comparison
 
 __all__ = ["Example", "Expectation", "Group", "Problem", "ProblemLimits", "Rules", "Submission", "Test", "Verdict"]
@@ -247,6 +248,7 @@ class Problem:
         include: Directory with files that are put beside every submission, or None.
         constants: What stands for ``{{name}}`` in programs of the package.
         writes: Whether submissions may write in their working directory.
+        archive: What keeps the directory of a package that came as an archive, or None.
     """
 
     path: Path
@@ -268,10 +270,15 @@ class Problem:
     include: Path | None = None
     constants: tuple[tuple[str, str], ...] = ()
     writes: bool = False
+    archive: Unpacked | None = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Problem:
         """Read a problem package in the Kattis format, legacy or 2023-07-draft.
+
+        Args:
+            path: Its directory, or a ``.zip`` or ``.kpp`` archive of it, of at most 20,000 files and 4 GiB. An archive
+                is unpacked into a temporary directory, which is removed when the problem is used no more.
 
         Raises:
             PackageError: It is not as the format says; the error names file and line.

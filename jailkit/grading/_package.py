@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from jailkit import KiB, MiB, UnsupportedError
+from jailkit.grading._archive import read_package
 from jailkit.grading._assignment import Assignment
 from jailkit.grading._data import Reading, read_data
 from jailkit.grading._errors import PackageError
@@ -51,15 +52,20 @@ def _yaml_loader() -> Any:
 
 
 def load(path: str | os.PathLike[str]) -> Problem | Assignment:
-    """Read what is in a directory: a problem package, or a Python assignment (it has an ``assignment.toml``).
+    """Read what is in a directory or an archive: a problem package, or a Python assignment (``assignment.toml``).
+
+    Args:
+        path: The directory, or a ``.zip`` or ``.kpp`` archive of it; see `Problem.load`.
 
     Raises:
         PackageError: It is not as its format says.
         UnsupportedError: PyYAML is not installed.
     """
-    if Path(path, "assignment.toml").exists():
-        return Assignment.load(path)
-    return load_problem(Path(path))
+    return read_package(Path(path).absolute(), _load)
+
+
+def _load(path: Path) -> Problem | Assignment:
+    return Assignment.load(path) if (path / "assignment.toml").exists() else _load_problem(path)
 
 
 def load_problem(path: Path) -> Problem:
@@ -69,10 +75,13 @@ def load_problem(path: Path) -> Problem:
         PackageError: It is not as the format says.
         UnsupportedError: PyYAML is not installed.
     """
+    return read_package(path.absolute(), _load_problem)
+
+
+def _load_problem(path: Path) -> Problem:
     load = _yaml_loader()
-    path = path.absolute()
     if not path.is_dir():
-        raise PackageError(path, None, "no directory")
+        raise PackageError(path, None, "neither a directory nor an archive")
     config: Section = load(path / "problem.yaml")
     version = config.choice("problem_format_version", "legacy", (*LEGACY, *DRAFT))
     draft = version in DRAFT
