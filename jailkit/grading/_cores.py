@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 
-__all__ = ["Cores", "physical"]
+__all__ = ["Cores", "physical", "waited"]
 
 
 def physical() -> tuple[int, ...]:
@@ -24,6 +26,19 @@ def physical() -> tuple[int, ...]:
             seen.add(core)
             found.append(cpu)
     return tuple(found)
+
+
+def waited() -> float:
+    """Return for how many seconds since the machine began something has waited for a processor.
+
+    The kernel counts that for the whole machine (PSI). Where it does not, this is not a number.
+    """
+    try:
+        with open("/proc/pressure/cpu") as file:
+            found = re.search(r"^some .*total=(\d+)", file.read(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found[1]) / 1e6 if found else math.nan
 
 
 class Cores:

@@ -29,7 +29,7 @@ def talk_on(runner: Runner, problem: Problem, test: Test, validators: Sequence[B
     """
     place = runner.place(problem, test, scratch)
 
-    def once(cpu: int) -> Run:
+    def once(runner: Runner, cpu: int) -> Run:
         runs: list[Run] = []
         said: list[Checked] = []
         for validator in validators:

@@ -99,7 +99,8 @@ def passes_on(runner: Runner, problem: Problem, test: Test, validators: Sequence
     those of each pass by itself.
     """
     (validator,) = validators  # the format that has passes has one validator
-    return runner.repeat(_Passes(runner, problem, test, validator, runner.place(problem, test, scratch)).once)
+    passes = _Passes(runner, problem, test, validator, runner.place(problem, test, scratch))
+    return runner.repeat(lambda runner, cpu: attrs.evolve(passes, runner=runner).once(cpu))
 
 
 def _failed(run: Run, words: str) -> Run:

@@ -12,7 +12,7 @@ import jailkit
 from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
 from jailkit.grading._box import bounded
 from jailkit.grading._compile import Built
-from jailkit.grading._cores import Cores
+from jailkit.grading._cores import Cores, waited
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked
 
@@ -21,6 +21,9 @@ __all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "score_of", "verdic
 _CLOSE = 0.1
 """A result is close to a limit when it is within this share of it."""
 _RERUNS = 2
+_BUSY = 0.25
+"""A machine is busy when for this share of a run something has waited for a processor."""
+_PATIENCE = 3.0
 
 REASONS = {
     ExitReason.MEMORY: Verdict.MLE,
@@ -41,17 +44,19 @@ class Allowance:
         hard: Seconds of processor time at which it is ended.
         memory: Bytes.
         output: Bytes.
+        patience: Factor for the time on the clock.
     """
 
     soft: float
     hard: float
     memory: int
     output: int
+    patience: float = 1.0
 
     @property
     def wall(self) -> float:
         """Seconds on the clock at which it is ended: far more, for a busy machine must not make a TLE."""
-        return 1.5 * self.hard + 2
+        return self.patience * (1.5 * self.hard + 2)
 
 
 @attrs.frozen(kw_only=True)
@@ -133,29 +138,40 @@ class Runner:
             address_space=self.built.address_space,
         )
 
-    def repeat(self, once: Callable[[int], Run]) -> Run:
+    def repeat(self, once: Callable[[Runner, int], Run]) -> Run:
         """Measure, and measure again, alone on the machine, what came close to a limit.
 
         Other programs can only make a program look slower than it is, so the fastest of the runs counts.
         """
         with self.cores.one() as cpu:
-            best = once(cpu)
+            before = waited()
+            best = once(self, cpu)
+            delay = waited() - before
         runs = 1
+        if self._starved(best.result, delay):
+            with self.cores.alone() as cpu:
+                best = once(attrs.evolve(self, allowance=attrs.evolve(self.allowance, patience=_PATIENCE)), cpu)
+            runs = 2
         if self._close(best.result):
             for _ in range(_RERUNS):
                 with self.cores.alone() as cpu:
-                    again = once(cpu)
+                    again = once(self, cpu)
                 runs += 1
                 best = min(best, again, key=_cost)
         return attrs.evolve(best, runs=runs)
 
+    def _starved(self, result: Result[bytes], delay: float) -> bool:
+        """Whether the clock may have ended it because something else had the processor; else it slept."""
+        if result.reason is not ExitReason.WALL_TIME:
+            return False
+        busy = not delay < _BUSY * result.usage.wall  # true also where the kernel does not count it
+        return busy or result.usage.cpu > self.allowance.soft / 2
+
     def _close(self, result: Result[bytes]) -> bool:
         near_time = abs(result.usage.cpu - self.allowance.soft) <= _CLOSE * self.allowance.soft
         peak = result.usage.memory_peak or 0
-        # Not asleep, and yet not done: something else had the processor.
-        starved = result.reason is ExitReason.WALL_TIME and result.usage.cpu > self.allowance.soft / 2
         near_memory = result.reason is not ExitReason.MEMORY and peak >= (1 - _CLOSE) * self.allowance.memory
-        return near_time or near_memory or starved
+        return near_time or near_memory
 
     def on(self, problem: Problem, test: Test, scratch: Path) -> Run:
         """Run the submission on a test."""
@@ -164,8 +180,8 @@ class Runner:
         place = self.place(problem, test, scratch)
         env = self.built.env
 
-        def once(cpu: int) -> Run:
-            limits = self.limits(cpu)
+        def once(runner: Runner, cpu: int) -> Run:
+            limits = runner.limits(cpu)
             result = jailkit.run(argv, mounts=place.mounts, cwd=place.cwd, env=env, limits=limits, input=data)
             return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
 
