@@ -93,6 +93,8 @@ DEEP = {"problem_dot_yaml": "type: scoring\n"} | {f"data__secret__b__c__1_dot_{k
         ({"problem_dot_yaml": "type: [multi-pass, submit-answer]\n"}, "problem.yaml:2", "exclude each other"),
         ({"problem_dot_yaml": "limits: {validation_passes: 3}\n"}, "problem.yaml:2", "of type multi-pass"),
         ({"data__sample__a__1_dot_in": "", "data__sample__a__1_dot_ans": ""}, "data/sample/a", "no groups"),
+        ({"submissions__accepted__a_dot_py": "", "submissions__submissions_dot_yaml": "a*:\n  permited: [AC]\n"},
+         "submissions.yaml:2", "permited: no such key"),
         ({"data__secret__test_group_dot_in": ""}, "secret/test_group.in", "no test has this name"),
         ({"data__valid_output__1_dot_in": "", "data__valid_output__1_dot_ans": ""}, "valid_output/1.out", "missing"),
         ({"data__secret__test_group_dot_yaml": "static_validation: true\n"}, "yaml:1", "no program in static"),
