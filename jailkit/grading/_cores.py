@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import threading
 from collections.abc import Iterator
 
-__all__ = ["Cores", "physical", "waited"]
+__all__ = ["Cores", "busy", "physical"]
 
 
 def physical() -> tuple[int, ...]:
@@ -28,17 +27,21 @@ def physical() -> tuple[int, ...]:
     return tuple(found)
 
 
-def waited() -> float:
-    """Return for how many seconds since the machine began something has waited for a processor.
+_BUSY = 25.0
+"""Percent of the last ten seconds."""
 
-    The kernel counts that for the whole machine (PSI). Where it does not, this is not a number.
+
+def busy() -> bool:
+    """Return whether something had to wait for a processor for a good part of the last ten seconds.
+
+    The kernel counts that for the whole machine (PSI). Where it does not, this is true: nobody knows.
     """
     try:
         with open("/proc/pressure/cpu") as file:
-            found = re.search(r"^some .*total=(\d+)", file.read(), re.MULTILINE)
+            found = re.search(r"^some avg10=(\d+\.\d+)", file.read(), re.MULTILINE)
     except OSError:
         found = None
-    return int(found[1]) / 1e6 if found else math.nan
+    return found is None or float(found[1]) >= _BUSY
 
 
 class Cores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import io
 
 import attrs
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from jailkit import ExitReason, Result, Usage
 from jailkit.grading import Verdict, _run
 from jailkit.grading._compile import Built
-from jailkit.grading._cores import Cores, waited
+from jailkit.grading._cores import Cores, busy
 from jailkit.grading._run import Allowance, Run, Runner, verdict_of
 
 ALLOWANCE = Allowance(soft=2, hard=3, memory=1 << 20, output=1)
@@ -31,28 +31,27 @@ def run(reason: ExitReason, cpu: float, soft: float) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("ends", "delay", "verdict", "runs"),
+    ("ends", "crowded", "verdict", "runs"),
     [
-        ([ENDED], 6.0, None, 1),
-        ([SLEPT], 0.1, Verdict.TLE, 1),
-        ([SLEPT, SLEPT], 6.0, Verdict.TLE, 2),
-        ([SLEPT, ENDED], 6.0, None, 2),
-        ([SLEPT, ENDED], math.nan, None, 2),
-        ([STARVED, ENDED], 0.1, None, 2),
-        ([STARVED, CLOSE, CLOSE, ENDED], 6.0, None, 4),
-        ([CLOSE, CLOSE, CLOSE], 0.1, None, 3),
+        ([ENDED], True, None, 1),
+        ([SLEPT], False, Verdict.TLE, 1),
+        ([SLEPT, SLEPT], True, Verdict.TLE, 2),
+        ([SLEPT, ENDED], True, None, 2),
+        ([STARVED, ENDED], False, None, 2),
+        ([STARVED, CLOSE, CLOSE, ENDED], True, None, 4),
+        ([CLOSE, CLOSE, CLOSE], False, None, 3),
     ],
 )
 def test_a_busy_machine_makes_no_time_limit(
     ends: list[tuple[ExitReason, float]],
-    delay: float,
+    crowded: bool,
     verdict: Verdict | None,
     runs: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the clock has ended while others had the processor is run again, alone and with more time."""
-    times, left, walls = iter((100.0, 100.0 + delay)), list(ends), []
-    monkeypatch.setattr(_run, "waited", lambda: next(times))
+    left, walls = list(ends), []
+    monkeypatch.setattr(_run, "busy", lambda: crowded)
 
     def once(runner: Runner, _: int) -> Run:
         walls.append(runner.allowance.wall)
@@ -70,7 +69,23 @@ def test_more_patience_is_more_time_on_the_clock_alone() -> None:
     assert (patient.wall, patient.soft, patient.hard) == (19.5, 2, 3)
 
 
-def test_how_long_something_waited_for_a_processor() -> None:
-    """The kernel's count never goes back; where there is none, it is not a number."""
-    first = waited()
-    assert math.isnan(first) or 0 <= first <= waited()
+@pytest.mark.parametrize(
+    ("text", "crowded"),
+    [
+        ("some avg10=0.00 avg60=91.58 avg300=92.45 total=15967029680\nfull avg10=99.00 avg60=0.00\n", False),
+        ("some avg10=86.64 avg60=0.58 avg300=0.45 total=15967029680\n", True),
+        ("", True),
+        (None, True),
+    ],
+)
+def test_whether_a_machine_is_busy(text: str | None, crowded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's word counts; where it has none, nobody knows that a program had its time."""
+
+    def read(path: str) -> io.StringIO:
+        assert path == "/proc/pressure/cpu"
+        if text is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(text)
+
+    monkeypatch.setattr("builtins.open", read)
+    assert busy() is crowded
