@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import attrs
 
 from jailkit import MiB
-from jailkit.grading._archive import Unpacked, read_package
+from jailkit.grading._archive import read_package
 from jailkit.grading._errors import PackageError
 from jailkit.grading._examples import read_examples
 from jailkit.grading._grade import TestResult, excerpt
@@ -41,7 +41,7 @@ class Assignment:
         limits: What it says about limits; the time is that of one call.
         suite_time: Seconds on the clock for the whole suite.
         examples: Submissions that came with it.
-        archive: What keeps the directory of an assignment that came as an archive, or None.
+        archive: What keeps the directory of an assignment that came as an archive; else None.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Assignment:
     limits: ProblemLimits
     suite_time: float = 300.0
     examples: tuple[Example, ...] = ()
-    archive: Unpacked | None = attrs.field(default=None, eq=False, repr=False)
+    archive: object = attrs.field(default=None, eq=False, repr=False)
 
     minimize = scoring = False
 

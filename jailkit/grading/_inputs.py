@@ -98,7 +98,7 @@ def _refusal(problem: Problem, test: Test, name: str, built: Built) -> str:
     try:
         result = jailkit.run(
             [*built.argv, *named(test.input_args, name)],
-            mounts=[Bind(str(built.path), "/validator")],
+            mounts=[Bind(str(built.path), "/validator"), *built.mounts],
             cwd="/validator",
             env=built.env,
             limits=validator_limits(problem, built),

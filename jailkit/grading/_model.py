@@ -12,7 +12,6 @@ from typing import Literal
 import attrs
 
 from jailkit import GiB, KiB, MiB
-from jailkit.grading._archive import Unpacked
 from jailkit.grading._compare import Comparison
 
 __all__ = ["Example", "Expectation", "Group", "Problem", "ProblemLimits", "Rules", "Submission", "Test", "Verdict"]
@@ -248,7 +247,7 @@ class Problem:
         include: Directory with files that are put beside every submission, or None.
         constants: What stands for ``{{name}}`` in programs of the package.
         writes: Whether submissions may write in their working directory.
-        archive: What keeps the directory of a package that came as an archive, or None.
+        archive: What keeps the directory of a package that came as an archive; else None.
     """
 
     path: Path
@@ -270,7 +269,7 @@ class Problem:
     include: Path | None = None
     constants: tuple[tuple[str, str], ...] = ()
     writes: bool = False
-    archive: Unpacked | None = attrs.field(default=None, eq=False, repr=False)
+    archive: object = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Problem:

@@ -200,9 +200,9 @@ class Runner:
         if not problem.writes:
             if source not in self._mounts:
                 self._mounts[source] = Bind(str(source), "/submission")
-            return Place("/submission", (self._mounts[source],))
+            return Place("/submission", (self._mounts[source], *self.built.mounts))
         links = [Symlink(f"/box/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
-        return Place("/box", (Bind(str(source), "/submission"), Tmpfs("/box"), *links))
+        return Place("/box", (Bind(str(source), "/submission"), Tmpfs("/box"), *links, *self.built.mounts))
 
 
 def _cost(run: Run) -> tuple[bool, float]:

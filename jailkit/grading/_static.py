@@ -75,7 +75,12 @@ def check_source(problem: Problem, test: Test, built: Built, validator: Built | 
         return Checked(verdict=Verdict.JE, message=f"the static validator does not compile: {validator.said}")
     source = _laid_out(built, scratch / test.name.replace("/", "-"))
     words = [*validator.argv_at("/validator"), built.language.code, built.entry, FEEDBACK, *test.validator_args]
-    mounts: list[Bind | Tmpfs] = [Bind(str(source), _PLACE), Bind(str(validator.path), "/validator"), Tmpfs(FEEDBACK)]
+    mounts: list[Bind | Tmpfs] = [
+        Bind(str(source), _PLACE),
+        Bind(str(validator.path), "/validator"),
+        Tmpfs(FEEDBACK),
+        *validator.mounts,
+    ]
     limits = validator_limits(problem, validator)
     with Jail(limits=limits, mounts=mounts, cwd=_PLACE, env=validator.env) as jail:
         return checked(problem, test, jail.run(words), jail, "the static validator")

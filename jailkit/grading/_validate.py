@@ -98,6 +98,7 @@ def validator_jail(problem: Problem, test: Test, validator: Built) -> Jail:
         File("/judge/input", test.input.read_bytes()),
         File("/judge/answer", test.answer.read_bytes()),
         Bind(str(validator.path), "/validator"),
+        *validator.mounts,
         Tmpfs(FEEDBACK),
     ]
     if problem.limits.passes > 1:

@@ -328,3 +328,17 @@ def test_a_static_validator_sees_what_was_handed_in(tmp_path: Path, deed: str, w
     problem = small(tmp_path, **STATIC | {"static_validator/run": good})
     submission = submit(tmp_path, f"echo >made\n{deed} # {word}\n", "main.hostile")
     assert one(problem, submission, languages=Languages(tmp_path / "more.toml")).verdict is verdict
+
+
+@pytest.mark.parametrize(("there", "verdict"), [("", Verdict.CE), ("needed", Verdict.AC)])
+def test_a_language_that_needs_more_than_usr(tmp_path: Path, there: str, verdict: Verdict) -> None:
+    """What it names is mounted where it compiles and where it runs, to be read; without that it is not there."""
+    (tmp_path / "needed").write_text("word\n")
+    look = f'["sh", "-c", "grep -q word {tmp_path}/needed && ! echo >>{tmp_path}/needed && cat"]'
+    (tmp_path / "more.toml").write_text(
+        f'[m]\nname = "M"\npatterns = ["*.m"]\ncompile = {look}\nrun = {look}\nversion = ["true"]\n'
+        f'paths = ["{tmp_path}/{there or "absent"}", "/nowhere/at/all"]\n'
+    )
+    grade = one(small(tmp_path), submit(tmp_path, "", "a.m"), languages=Languages(tmp_path / "more.toml"))
+    assert grade.verdict is verdict, grade.compiler
+    assert (tmp_path / "needed").read_text() == "word\n"
