@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
         allow_abbrev=False,
     )
     for parser in (grade, verify):
-        parser.add_argument("problem", metavar="PROBLEM", type=Path, help="directory of the package")
+        parser.add_argument("problem", metavar="PROBLEM", type=Path, help="directory of the package, or its archive")
         parser.add_argument(
             "--workers", metavar="N", type=_number(int), help="programs at a time (default: one a core)"
         )

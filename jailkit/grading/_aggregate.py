@@ -51,7 +51,7 @@ class OwnGrader:
         lines = "".join(f"{_CODES.get(each.verdict, 'RTE')} {each.score!r}\n" for each in outcomes)
         result = jailkit.run(
             [*built.argv, *rules.flags],
-            mounts=[Bind(str(built.path), "/grader")],
+            mounts=[Bind(str(built.path), "/grader"), *built.mounts],
             cwd="/grader",
             env=built.env,
             limits=validator_limits(self.problem, built),

@@ -26,12 +26,12 @@ class Answers:
     Attributes:
         problem: The problem.
         found: The answers, by the names of tests.
-        validator: The output validator, compiled, or None for the default one.
+        validators: The output validators, compiled; none for the default one.
     """
 
     problem: Problem
     found: dict[str, bytes] = attrs.field(repr=False)
-    validator: Built | None
+    validators: tuple[Built, ...]
 
     def __call__(self, test: Test) -> TestResult:
         """Judge the answer to a test. What goes wrong here is a judge error and no exception."""
@@ -58,10 +58,10 @@ class Answers:
             return Checked(verdict=Verdict.WA, message="no answer to this test was handed in")
         if len(answer) > self.problem.limits.output:
             return Checked(verdict=Verdict.OLE, message=f"{len(answer)} bytes")
-        return check(self.problem, test, answer, self.validator)
+        return check(self.problem, test, answer, self.validators)
 
 
-def read_answers(problem: Problem, submission: Submission, validator: Built | None) -> Answers:
+def read_answers(problem: Problem, submission: Submission, validators: tuple[Built, ...]) -> Answers:
     """Read what was handed in: a directory of files ``NAME.out`` or ``NAME.ans``, or one such file.
 
     ``NAME`` is the path of the test below ``data``, or its last part where no other test has the same. A single file
@@ -75,8 +75,8 @@ def read_answers(problem: Problem, submission: Submission, validator: Built | No
     sources = read_sources(submission.path, most_bytes=len(tests) * problem.limits.output + 1)
     names = _names(tests)
     if len(tests) == 1 and not submission.path.is_dir():
-        return Answers(problem, {tests[0].name: sources.files[0][1]}, validator)
-    return Answers(problem, _sorted_out(sources, names), validator)
+        return Answers(problem, {tests[0].name: sources.files[0][1]}, validators)
+    return Answers(problem, _sorted_out(sources, names), validators)
 
 
 def _names(tests: tuple[Test, ...]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import attrs
 
 from jailkit import MiB
+from jailkit.grading._archive import read_package
 from jailkit.grading._errors import PackageError
 from jailkit.grading._examples import read_examples
 from jailkit.grading._grade import TestResult, excerpt
@@ -40,6 +41,7 @@ class Assignment:
         limits: What it says about limits; the time is that of one call.
         suite_time: Seconds on the clock for the whole suite.
         examples: Submissions that came with it.
+        archive: What keeps the directory of an assignment that came as an archive; else None.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Assignment:
     limits: ProblemLimits
     suite_time: float = 300.0
     examples: tuple[Example, ...] = ()
+    archive: object = attrs.field(default=None, eq=False, repr=False)
 
     minimize = scoring = False
 
@@ -55,10 +58,16 @@ class Assignment:
     def load(cls, path: str | os.PathLike[str]) -> Assignment:
         """Read an assignment.
 
+        Args:
+            path: Its directory, or a zip archive of it, as `Problem.load` takes one.
+
         Raises:
             PackageError: It is not as it must be.
         """
-        root = Path(path).absolute()
+        return read_package(Path(path).absolute(), cls._read)
+
+    @classmethod
+    def _read(cls, root: Path) -> Assignment:
         file = root / "assignment.toml"
         try:
             data = tomllib.loads(file.read_bytes().decode())

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from jailkit import (
+    Bind,
     ClosedError,
     ExitReason,
     Jail,
@@ -43,7 +44,10 @@ class Built:
         path: Directory of the artefact.
         argv: How the program is started in it.
         language: What it is in, or None for a program with a ``run`` script.
+        name: What it is called, of a program of the package.
         seconds: Of processor time that compiling took.
+        entry: The file or class that is started.
+        sources: What was compiled.
     """
 
     verdict: Verdict | None
@@ -51,7 +55,10 @@ class Built:
     path: Path = Path()
     argv: tuple[str, ...] = ()
     language: Language | None = None
+    name: str = ""
     seconds: float = 0.0
+    entry: str = ""
+    sources: Sources = attrs.field(default=Sources(()), repr=False)
 
     @property
     def env(self) -> dict[str, str]:
@@ -59,9 +66,23 @@ class Built:
         return ENV | dict(self.language.env if self.language else ())
 
     @property
+    def mounts(self) -> tuple[Bind, ...]:
+        """What its language needs, beside the directory of the artefact."""
+        return self.language.mounts if self.language else ()
+
+    @property
     def address_space(self) -> bool:
         """Whether a bound on its address space makes sense."""
         return self.language is None or self.language.address_space
+
+    def argv_at(self, place: str) -> list[str]:
+        """Return how it is started from another directory than that in which its files lie."""
+        return [self._at(place, word) for word in self.argv]
+
+    def _at(self, place: str, word: str) -> str:
+        if word == "." or word.startswith("./"):
+            return f"{place}{word[1:]}"
+        return f"{place}/{word}" if (self.path / word).is_file() else word
 
 
 def build_submission(
@@ -114,7 +135,7 @@ def build_program(problem: Problem, path: Path, into: Path, languages: Languages
 
 def _scripted(sources: Sources, into: Path, limits: ProblemLimits) -> Built:
     command = ["./build"] if "build" in sources.names else ["true"]
-    verdict, said, seconds = _make(sources, command, {}, into, limits, address_space=True)
+    verdict, said, seconds = _make(sources, command, None, into, limits)
     if verdict is None and not os.access(into / "run", os.X_OK):
         verdict, said = Verdict.JE, "there is no executable file run after building"
     return Built(verdict=verdict, said=said, path=into, argv=("./run",), seconds=seconds)
@@ -124,24 +145,25 @@ def _compile(language: Language, sources: Sources, start: str, into: Path, limit
     names = language.sources(sources.names)
     command = language.command(language.compile, sources=names, entry=start, memory=limits.compile_memory)
     argv = language.command(language.run, sources=names, entry=start, memory=memory)
-    env = dict(language.env)
-    made = _make(sources, command or ["true"], env, into, limits, address_space=language.address_space)
-    verdict, said, seconds = made
-    return Built(verdict=verdict, said=said, path=into, argv=tuple(argv), language=language, seconds=seconds)
+    verdict, said, seconds = _make(sources, command or ["true"], language, into, limits)
+    return Built(
+        verdict=verdict, said=said, path=into, argv=tuple(argv), language=language, seconds=seconds, entry=start,
+        sources=sources,
+    )  # fmt: skip
 
 
 def _make(
-    sources: Sources, command: list[str], env: dict[str, str], into: Path, limits: ProblemLimits, *, address_space: bool
+    sources: Sources, command: list[str], language: Language | None, into: Path, limits: ProblemLimits
 ) -> tuple[Verdict | None, str, float]:
     try:
-        return _compiled(sources, command, env, into, limits, address_space=address_space)
+        return _compiled(sources, command, language, into, limits)
     except (LaunchError, ClosedError, OSError) as error:
         # One submission that could not be compiled must not end the grading of all the others.
         return Verdict.JE, f"compiling failed: {error}", 0.0
 
 
 def _compiled(
-    sources: Sources, command: list[str], env: dict[str, str], into: Path, limits: ProblemLimits, *, address_space: bool
+    sources: Sources, command: list[str], language: Language | None, into: Path, limits: ProblemLimits
 ) -> tuple[Verdict | None, str, float]:
     most = bounded(
         memory=limits.compile_memory,
@@ -150,9 +172,11 @@ def _compiled(
         output=1 * MiB,
         processes=128,
         disk=ARTEFACT_BYTES,
-        address_space=address_space,
+        address_space=language is None or language.address_space,
     )
-    with Jail(limits=most, mounts=[Tmpfs(_PLACE)], cwd=_PLACE, env=ENV | env) as jail:
+    mounts: list[Bind | Tmpfs] = [Tmpfs(_PLACE), *(language.mounts if language else ())]
+    env = ENV | dict(language.env if language else ())
+    with Jail(limits=most, mounts=mounts, cwd=_PLACE, env=env) as jail:
         folders = sorted({name.rsplit("/", 1)[0] for name in sources.names if "/" in name})
         if folders:
             jail.run(["mkdir", "-p", *folders]).check()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 
-__all__ = ["Cores", "physical"]
+__all__ = ["Cores", "busy", "physical"]
 
 
 def physical() -> tuple[int, ...]:
@@ -24,6 +25,23 @@ def physical() -> tuple[int, ...]:
             seen.add(core)
             found.append(cpu)
     return tuple(found)
+
+
+_BUSY = 25.0
+"""Percent of the last ten seconds."""
+
+
+def busy() -> bool:
+    """Return whether something had to wait for a processor for a good part of the last ten seconds.
+
+    The kernel counts that for the whole machine (PSI). Where it does not, this is true: nobody knows.
+    """
+    try:
+        with open("/proc/pressure/cpu") as file:
+            found = re.search(r"^some avg10=(\d+\.\d+)", file.read(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found is None or float(found[1]) >= _BUSY
 
 
 class Cores:

@@ -15,13 +15,14 @@ from jailkit.grading._errors import PackageError
 from jailkit.grading._model import Group, Rules, Test
 from jailkit.grading._scores import share_out
 from jailkit.grading._section import Section
+from jailkit.grading._static import read_static
 
 __all__ = ["TRIALS", "Reading", "read_data"]
 
 TRIALS = ("invalid_input", "invalid_output", "valid_output")
 
 _OTHER = (".ans", ".args", ".files", ".hint", ".desc", ".interaction", ".out", ".statement", ".download", ".yaml")
-InputArgs = tuple[tuple[str, tuple[str, ...]], ...]
+NamedArgs = tuple[tuple[str, tuple[str, ...]], ...]
 _PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 
 
@@ -32,8 +33,9 @@ class Reading:
     load: Callable[..., Section]
     draft: bool
     scoring: bool
-    custom: bool
+    validators: tuple[str, ...]
     grader: bool
+    static: bool
     flags: tuple[str, ...]
     constants: tuple[tuple[str, str], ...] = ()
 
@@ -44,7 +46,7 @@ class Reading:
 
     def comparison(self, words: tuple[str, ...], error: Callable[[str], PackageError]) -> Comparison | None:
         """Return how the default validator compares, or None where there is another one."""
-        if self.custom:
+        if self.validators:
             return None
         try:
             return read_flags(words)
@@ -59,11 +61,13 @@ class _Config:
     rules: Rules
     args: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    inputs: InputArgs = ()
+    named: NamedArgs = ()
+    inputs: NamedArgs = ()
     hint: str = ""
     best: float = 1.0
     least: float = 0.0
     section: Section | None = None
+    static: Test | None = None
 
 
 def read_data(path: Path, reading: Reading) -> tuple[Group, tuple[Test, ...]]:
@@ -74,7 +78,7 @@ def read_data(path: Path, reading: Reading) -> tuple[Group, tuple[Test, ...]]:
     """
     if not (path / "secret").is_dir():
         raise PackageError(path / "secret", None, "no directory: a problem has secret tests")
-    top = _config(path, reading, _Config(rules=Rules(scoring=reading.scoring)), depth=0)
+    top = _config(path, reading, _Config(rules=Rules(scoring=reading.scoring)), "", depth=0)
     groups = [
         _group(path / name, name, reading, top, depth=1) for name in ("sample", "secret") if (path / name).is_dir()
     ]
@@ -98,8 +102,8 @@ def _trials(path: Path, reading: Reading, top: _Config) -> tuple[Test, ...]:
 
 
 def _group(path: Path, name: str, reading: Reading, above: _Config, *, depth: int) -> Group:
-    config = _config(path, reading, above, depth=depth)
-    children: list[Test | Group] = []
+    config = _config(path, reading, above, name, depth=depth)
+    children: list[Test | Group] = [config.static] if config.static else []  # it costs least: first
     entries = sorted(path.iterdir(), key=lambda each: each.stem if each.suffix == ".in" else each.name)
     for entry in entries:
         if entry.name.startswith("."):
@@ -161,6 +165,7 @@ def _test(entry: Path, name: str, reading: Reading, config: _Config) -> Test:
         files=files if files.is_dir() else None,
         args=args,
         validator_args=flags,
+        named_args=config.named,
         comparison=reading.comparison(flags, where),
         input_args=inputs,
         best=config.best if reading.scoring and not reading.draft else None,
@@ -188,16 +193,18 @@ def _args(file: Path) -> tuple[str, ...]:
         raise PackageError(file, 1, f"no words of a command line: {error}") from error
 
 
-def _config(path: Path, reading: Reading, above: _Config, *, depth: int) -> _Config:
+def _config(path: Path, reading: Reading, above: _Config, name: str, *, depth: int) -> _Config:
     file = path / reading.file
     if not file.is_file():
         if not reading.draft:
             if depth:  # of what is handed down, one flag is for the root alone
                 return attrs.evolve(above, rules=attrs.evolve(above.rules, ignore_sample=False))
             return attrs.evolve(above, flags=reading.flags)
-        return attrs.evolve(above, rules=_draft_default(reading, depth))
+        return attrs.evolve(above, rules=_draft_default(reading, depth), static=None)
     section = reading.load(file, reading.constants)
     config = (_draft if reading.draft else _legacy)(section, reading, above, depth)
+    if reading.draft:
+        config = attrs.evolve(config, static=read_static(section, config.rules, name, there=reading.static))
     section.done()
     return config
 
@@ -218,13 +225,12 @@ def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _
         best=best,
         **(_own_grader(section) if custom else _grader_flags(section, depth)),
     )
-    given = section.take("output_validator_flags")
-    named = isinstance(given, Section)
-    own = given.words("flags") if named else section.words("output_validator_flags")
+    own, named = _output_flags(section, reading)
     return _Config(
         rules=rules,
         args=above.args,
         flags=(*reading.flags, *own),
+        named=named,
         inputs=_inputs(section, "input_validator_flags", ()),
         best=section.number("accept_score", 1.0),
         least=section.number("reject_score", 0.0),
@@ -232,7 +238,7 @@ def _legacy(section: Section, reading: Reading, above: _Config, depth: int) -> _
     )
 
 
-def _inputs(section: Section, key: str, above: InputArgs) -> InputArgs:
+def _inputs(section: Section, key: str, above: NamedArgs) -> NamedArgs:
     """Return the arguments of input validators: the same for all, or by their names."""
     if key not in section:
         return above
@@ -240,11 +246,25 @@ def _inputs(section: Section, key: str, above: InputArgs) -> InputArgs:
     if not isinstance(given, Section):
         return (("", section.words(key)),)
     if key == "input_validator_flags":
-        found: InputArgs = ((given.text("name"), given.words("flags")),)
+        found: NamedArgs = ((given.text("name"), given.words("flags")),)
     else:
         found = tuple((name, given.words(name)) for name in given.names)
     given.done()
     return found
+
+
+def _output_flags(section: Section, reading: Reading) -> tuple[tuple[str, ...], NamedArgs]:
+    """Return the arguments of all output validators, and those that are for one of them."""
+    given = section.take("output_validator_flags")
+    if not isinstance(given, Section):
+        return section.words("output_validator_flags"), ()
+    name, words = given.text("name"), given.words("flags")
+    given.done()
+    if not reading.validators:
+        return words, ()
+    if name not in {form for each in reading.validators for form in (each, each.split(".", maxsplit=1)[0])}:
+        raise given.error("name", f"there is no {name!r} in output_validators/")
+    return (), ((name, words),)
 
 
 def _own_grader(section: Section) -> dict[str, Any]:
@@ -308,8 +328,6 @@ def _draft(section: Section, reading: Reading, above: _Config, depth: int) -> _C
         stop = aggregation != "sum"
         rules = attrs.evolve(rules, best=best, aggregation=aggregation, require_pass=require, stop=stop)
         scoring.done()
-    if section.take("static_validation"):
-        raise section.error("static_validation", "static validators cannot be run by this version")
     for key in ("full_feedback", "description"):
         section.take(key)
     has_own = "output_validator_args" in section

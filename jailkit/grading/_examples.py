@@ -136,11 +136,10 @@ def _expectations(section: Section, base: Expectation) -> Iterator[Expectation]:
     for key in ("authors", "model_solution", "language", "entrypoint"):
         section.take(key)
     yield _expectation(section, base)
-    for name in section.names:
-        if isinstance(section.take(name), Section):
-            inner = section.section(name)
-            yield _expectation(inner, Expectation(tests=name, permitted=_ANY, required=_ANY))
-            inner.done()
+    for name in section.nested():
+        inner = section.section(name)
+        yield _expectation(inner, Expectation(tests=name, permitted=_ANY, required=_ANY))
+        inner.done()
     section.done()
 
 

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, final
 
+import attrs
+
 from jailkit.grading._aggregate import OwnGrader
 from jailkit.grading._ahead import Ahead
 from jailkit.grading._answers import read_answers
@@ -164,13 +166,15 @@ class Grader(Closing):
                 soft=seconds, hard=seconds * limits.time_limit_to_tle, memory=limits.memory, output=limits.output
             )
             runner = Runner(built, allowance, self.cores, writes=problem.writes)
-            judge = Judge(problem, runner, self.validator(problem), scratch)
+            judge = Judge(
+                problem, runner, self.validators(problem), scratch, self._own_program(problem, problem.static_validator)
+            )
             return self._tests(problem, submission, judge, ahead, common)
 
     def _grade_answers(self, problem: Problem, submission: Submission, ahead: int, common: dict[str, Any]) -> Grade:
         """Grade a submission that is no program."""
         try:
-            judge = read_answers(problem, submission, self.validator(problem))
+            judge = read_answers(problem, submission, self.validators(problem))
         except OSError as error:
             common["compiler"] = f"cannot be read: {error}"
             return _without_tests(problem, Verdict.JE, common)
@@ -188,7 +192,7 @@ class Grader(Closing):
         common: dict[str, Any],
     ) -> Grade:
         found: list[TestResult] = []
-        own = OwnGrader(problem, self._program(problem, problem.grader) if problem.grader else None)
+        own = OwnGrader(problem, self._own_program(problem, problem.grader))
         count = len(problem.tests)
         with Ahead(judge, problem.tests, ahead) as results:
 
@@ -220,21 +224,25 @@ class Grader(Closing):
 
     # --- what a problem needs, once -----------------------------------------------------------------------------
 
-    def validator(self, problem: Problem) -> Built | None:
-        """Return the output validator, compiled; None for the default one."""
-        return self._program(problem, problem.validators[0]) if problem.validators else None
+    def validators(self, problem: Problem) -> tuple[Built, ...]:
+        """Return the output validators, compiled; none for the default one."""
+        return tuple(self._program(problem, path) for path in problem.validators)
+
+    def _own_program(self, problem: Problem, path: Path | None) -> Built | None:
+        return None if path is None else self._program(problem, path)
 
     def _program(self, problem: Problem, path: Path) -> Built:
         with self._lock:
             if (problem, path) not in self._programs:
                 into = Path(self._home.name, f"program-{len(self._programs)}")
-                self._programs[problem, path] = build_program(problem, path, into, self.languages)
+                built = build_program(problem, path, into, self.languages)
+                self._programs[problem, path] = attrs.evolve(built, name=path.name)
             return self._programs[problem, path]
 
     def check_data(self, problem: Problem) -> Findings:
         """Try the validators of a package on its own data; see `verify`."""
         with self._scratch() as scratch:
-            return check_data(problem, scratch, self.languages, self.cores, self.validator(problem))
+            return check_data(problem, scratch, self.languages, self.cores, self.validators(problem))
 
     def time_limit(self, problem: Problem | Assignment) -> float:
         """Return the time limit in seconds: given, the package's, or found by running its accepted submissions.

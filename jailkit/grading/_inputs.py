@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jailkit.grading._cores import Cores
 from jailkit.grading._grade import excerpt
 from jailkit.grading._languages import Languages
 from jailkit.grading._model import Problem, Test, Verdict
-from jailkit.grading._validate import ACCEPTED, check, validator_limits
+from jailkit.grading._validate import ACCEPTED, check, named, validator_limits
 
 __all__ = ["Findings", "check_data"]
 
@@ -36,7 +36,9 @@ class Findings:
     unchecked: tuple[str, ...] = ()
 
 
-def check_data(problem: Problem, into: Path, languages: Languages, cores: Cores, validator: Built | None) -> Findings:
+def check_data(
+    problem: Problem, into: Path, languages: Languages, cores: Cores, validators: Sequence[Built]
+) -> Findings:
     """Run every input validator on every input, and the output validator on the outputs that came for it.
 
     Args:
@@ -44,7 +46,7 @@ def check_data(problem: Problem, into: Path, languages: Languages, cores: Cores,
         into: A directory for what is compiled.
         languages: The languages of validators.
         cores: Where they run, one on each.
-        validator: The output validator, compiled, or None for the default one.
+        validators: The output validators, compiled; none for the default one.
     """
     problems: list[str] = []
     unchecked: list[str] = []
@@ -57,14 +59,15 @@ def check_data(problem: Problem, into: Path, languages: Languages, cores: Cores,
             unchecked.append(f"input_validators/{path.name}: {said}")
         else:
             problems.append(f"input_validators/{path.name}: {said}")
-    look = functools.partial(_look, problem, built, validator, complete=len(built) == len(problem.input_validators))
+    look = functools.partial(_look, problem, built, validators, complete=len(built) == len(problem.input_validators))
 
     def one(test: Test) -> list[str]:
         with cores.one():
             return list(look(test))
 
     with ThreadPoolExecutor(len(cores.cpus), thread_name_prefix="jailkit-data") as pool:
-        for found in pool.map(one, (*problem.tests, *problem.trials)):
+        tests = [test for test in problem.tests if not test.static]
+        for found in pool.map(one, (*tests, *problem.trials)):
             problems += found
     return Findings(tuple(problems), tuple(unchecked))
 
@@ -77,7 +80,7 @@ def _build(problem: Problem, path: Path, into: Path, languages: Languages) -> tu
 
 
 def _look(
-    problem: Problem, built: dict[str, Built], validator: Built | None, test: Test, *, complete: bool
+    problem: Problem, built: dict[str, Built], validators: Sequence[Built], test: Test, *, complete: bool
 ) -> Iterator[str]:
     """Yield what is wrong with a test."""
     refusals = [_refusal(problem, test, name, made) for name, made in built.items()]
@@ -87,17 +90,15 @@ def _look(
         return
     yield from (f"{test.name}: {each}" for each in refusals if each)
     if test in problem.trials:
-        yield from _outputs(problem, test, validator)
+        yield from _outputs(problem, test, validators)
 
 
 def _refusal(problem: Problem, test: Test, name: str, built: Built) -> str:
     """Return why an input is not valid; empty when it is."""
-    named = dict(test.input_args)
-    args = named.get(name, named.get(name.split(".", maxsplit=1)[0], named.get("", ())))
     try:
         result = jailkit.run(
-            [*built.argv, *args],
-            mounts=[Bind(str(built.path), "/validator")],
+            [*built.argv, *named(test.input_args, name)],
+            mounts=[Bind(str(built.path), "/validator"), *built.mounts],
             cwd="/validator",
             env=built.env,
             limits=validator_limits(problem, built),
@@ -111,13 +112,13 @@ def _refusal(problem: Problem, test: Test, name: str, built: Built) -> str:
     return f"input_validators/{name} rejects it: {result}" + (f"\n{said}" if said else "")
 
 
-def _outputs(problem: Problem, test: Test, validator: Built | None) -> Iterator[str]:
+def _outputs(problem: Problem, test: Test, validators: Sequence[Built]) -> Iterator[str]:
     """Yield what is wrong with an answer and an output, of which the validator has to think what their names say."""
     good = test.name.startswith("valid_output/")
     for suffix, expected in ((".ans", Verdict.AC), (".out", Verdict.AC if good else Verdict.WA)):
         try:
             output = test.input.with_suffix(suffix).read_bytes()
-            found: str = check(problem, test, output, validator).verdict
+            found: str = check(problem, test, output, validators).verdict
         except (JailkitError, OSError) as error:
             found = str(error)
         if found != expected:

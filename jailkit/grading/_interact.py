@@ -15,26 +15,46 @@ from jailkit.grading._compile import Built
 from jailkit.grading._grade import SHOWN, excerpt
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._run import Place, Run, Runner, verdict_of
-from jailkit.grading._validate import Checked, checked, validator_jail, validator_words
+from jailkit.grading._validate import Checked, agreed, checked, validator_jail, validator_words
 
-__all__ = ["Talk", "lines", "mark", "talk_on", "talk_with", "verdict_of_talk"]
+__all__ = ["Talk", "joined", "lines", "mark", "talk_on", "talk_with", "verdict_of_talk"]
 
 _ENDED = frozenset({Verdict.TLE, Verdict.MLE, Verdict.OLE, Verdict.JE})
 
 
-def talk_on(runner: Runner, problem: Problem, test: Test, validator: Built, scratch: Path) -> Run:
-    """Have a submission and the validator talk about a test, again and alone where it comes close to a limit."""
+def talk_on(runner: Runner, problem: Problem, test: Test, validators: Sequence[Built], scratch: Path) -> Run:
+    """Have a submission and the validator talk about a test, again and alone where it comes close to a limit.
+
+    Where there are several validators, the submission is run anew for each, and has to be accepted by all.
+    """
     place = runner.place(problem, test, scratch)
 
-    def once(cpu: int) -> Run:
-        with validator_jail(problem, test, validator) as bench:
-            talk = talk_with(runner, test, place, cpu, bench, validator_words(test, validator))
-            assert talk.judge is not None  # noqa: S101 - it was there from the start
-            said = checked(problem, test, talk.judge, bench)
-        verdict = verdict_of_talk(talk, said, runner.allowance.soft)
-        return Run(result=talk.own, verdict=verdict, checked=said, talk=talk.said)
+    def once(runner: Runner, cpu: int) -> Run:
+        runs: list[Run] = []
+        said: list[Checked] = []
+        for validator in validators:
+            with validator_jail(problem, test, validator) as bench:
+                talk = talk_with(runner, test, place, cpu, bench, validator_words(test, validator))
+                assert talk.judge is not None  # noqa: S101 - it was there from the start
+                said.append(checked(problem, test, talk.judge, bench))
+            verdict = verdict_of_talk(talk, said[-1], runner.allowance.soft)
+            runs.append(Run(result=talk.own, verdict=verdict, checked=said[-1], talk=talk.said))
+            if verdict is not Verdict.AC:
+                return joined(runs)
+        together = agreed(said)
+        return attrs.evolve(joined(runs), verdict=together.verdict, checked=together)
 
     return runner.repeat(once)
+
+
+def joined(runs: Sequence[Run]) -> Run:
+    """Return the last of several runs; where all went well, with the account of the slowest."""
+    last = runs[-1]
+    if len(runs) == 1:
+        return last
+    slowest = max(runs, key=lambda run: run.result.usage.cpu) if last.verdict is Verdict.AC else last
+    talk = "\n---\n".join(run.talk for run in runs)
+    return attrs.evolve(last, result=slowest.result, talk=excerpt(talk.encode(), 2 * SHOWN))
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ from jailkit.grading._interact import talk_on
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._passes import passes_on
 from jailkit.grading._run import Run, Runner, score_of
+from jailkit.grading._static import check_source
 from jailkit.grading._validate import Checked, check
 
 __all__ = ["Judge"]
@@ -26,18 +27,22 @@ class Judge:
     Attributes:
         problem: The problem.
         runner: Runs the submission.
-        validator: The output validator, compiled, or None for the default one.
+        validators: The output validators, compiled; none for the default one.
         scratch: A directory for files of tests.
+        static: The static validator, compiled, or None.
     """
 
     problem: Problem
     runner: Runner
-    validator: Built | None
+    validators: tuple[Built, ...]
     scratch: Path
+    static: Built | None = None
 
     def __call__(self, test: Test) -> TestResult:
         """Judge a test. What goes wrong here is a judge error and no exception: the other tests go on."""
         try:
+            if test.static:
+                return self._looked(test)
             run = self._run(test)
             return self._result(test, run, self._check(test, run))
         except (CommandNotFound, CommandNotExecutable) as error:
@@ -49,17 +54,30 @@ class Judge:
     def _run(self, test: Test) -> Run:
         if not self.problem.interactive and self.problem.limits.passes == 1:
             return self.runner.on(self.problem, test, self.scratch)
-        if self.validator is None or self.validator.verdict is not None:
-            said = self.validator.said if self.validator else "there is none"
+        broken = [each.said for each in self.validators if each.verdict is not None]
+        if broken or not self.validators:
+            said = broken[0] if broken else "there is none"
             raise PackageError(self.problem.path, None, f"the output validator does not compile: {said}")
         judged_meanwhile = talk_on if self.problem.limits.passes == 1 else passes_on
-        return judged_meanwhile(self.runner, self.problem, test, self.validator, self.scratch)
+        return judged_meanwhile(self.runner, self.problem, test, self.validators, self.scratch)
 
     def _check(self, test: Test, run: Run) -> Checked:
         if run.verdict is not None:
             said = run.checked or Checked(verdict=run.verdict)
             return attrs.evolve(said, verdict=run.verdict)
-        return check(self.problem, test, run.result.stdout, self.validator)
+        return check(self.problem, test, run.result.stdout, self.validators)
+
+    def _looked(self, test: Test) -> TestResult:
+        checked = check_source(self.problem, test, self.runner.built, self.static, self.scratch)
+        return TestResult(
+            name=test.name,
+            verdict=checked.verdict,
+            score=score_of(self.problem, test, checked),
+            best=test.best,
+            message=checked.message,
+            team_message=checked.team_message,
+            hint="" if checked.verdict is Verdict.AC else test.hint,
+        )
 
     def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
         score = score_of(self.problem, test, Checked(verdict=verdict))

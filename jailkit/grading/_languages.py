@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 import jailkit
-from jailkit import CommandNotExecutable, CommandNotFound, Limits
+from jailkit import Bind, CommandNotExecutable, CommandNotFound, Limits
 from jailkit.grading._errors import PackageError
 
 __all__ = ["Language", "Languages"]
@@ -38,6 +38,7 @@ class Language:
         package: The Debian packages that bring it.
         address_space: Whether a bound on its address space makes sense.
         env: Variables for compiling and running.
+        paths: Files and directories outside of ``/usr`` that its tools read; what is there is mounted read-only.
     """
 
     code: str
@@ -51,6 +52,12 @@ class Language:
     package: str = ""
     address_space: bool = True
     env: tuple[tuple[str, str], ...] = ()
+    paths: tuple[str, ...] = ()
+
+    @property
+    def mounts(self) -> tuple[Bind, ...]:
+        """What has to be mounted wherever it compiles or runs something."""
+        return tuple(Bind(os.path.realpath(path), path) for path in self.paths if os.path.exists(path))
 
     def sources(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those names of files that are sources of this language."""
@@ -68,6 +75,8 @@ class Language:
         if len(sources) == 1:
             return sources[0]
         mains = [name for name in sources if name == self.entry or name.split("/")[-1].split(".")[0] == "main"]
+        if len(mains) != 1 and not any("{entry}" in word for word in (*self.compile, *self.run)):
+            return sources[0]  # whoever links all files has no need to know
         if len(mains) != 1:
             raise ValueError(f"{len(sources)} files of {self.name}, and none is the one named main")
         return mains[0]
@@ -153,7 +162,10 @@ class Languages:
 def _ask(language: Language) -> str | None:
     limits = Limits(cpu_seconds=60, wall_seconds=120, output=65536)
     try:
-        result = jailkit.run(language.version, limits=limits, env=dict(language.env), text=True, stderr=jailkit.STDOUT)
+        result = jailkit.run(
+            language.version, limits=limits, mounts=language.mounts, env=dict(language.env), text=True,
+            stderr=jailkit.STDOUT,
+        )  # fmt: skip
     except (CommandNotFound, CommandNotExecutable):
         return None
     return next((line.strip() for line in result.stdout.splitlines() if line.strip()), "?") if result.ok else None

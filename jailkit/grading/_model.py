@@ -116,12 +116,15 @@ class Test:
         answer: The file that the validator compares with.
         files: A directory whose files lie beside the program, or None.
         args: Arguments of the program.
-        validator_args: Arguments of the output validator.
+        validator_args: Arguments of every output validator.
+        named_args: Further arguments of output validators, each with the name of the validator (legacy).
         comparison: The same, read, where the validator is the default one.
         input_args: Arguments of input validators, each with the name of the validator; no name means all the others.
         best: The score when it is accepted, or None where the test has none of its own.
         least: The score when it is not.
         hint: A word for the student, from the package.
+        static: Whether it looks at the source and runs nothing (2023-07-draft). Input and answer are then the file that
+            says so, and the arguments those of the static validator.
     """
 
     name: str
@@ -130,11 +133,13 @@ class Test:
     files: Path | None = None
     args: tuple[str, ...] = ()
     validator_args: tuple[str, ...] = ()
+    named_args: tuple[tuple[str, tuple[str, ...]], ...] = ()
     comparison: Comparison | None = None
     input_args: tuple[tuple[str, tuple[str, ...]], ...] = ()
     best: float | None = None
     least: float = 0.0
     hint: str = ""
+    static: bool = False
 
     __test__ = False  # pytest takes every class of this name for its own
 
@@ -230,17 +235,19 @@ class Problem:
         minimize: Whether a low score is the better one.
         limits: What it says about limits.
         root: The tests.
-        validators: Programs that check outputs; none means the default one.
+        validators: Programs that check outputs, of which each has to accept; none means the default one.
         input_validators: Programs that check inputs, for `verify`.
         trials: Inputs and outputs that the validators have to accept or reject, for `verify`. Their names begin with
             ``invalid_input``, ``invalid_output`` or ``valid_output``; an output is the file ``.out`` beside the input.
         grader: Program that makes results of groups (legacy), or None for the default one.
+        static_validator: Program that looks at the source of a submission (2023-07-draft), or None.
         answers_only: Whether submissions are the answers themselves, and no programs.
         examples: Submissions that came with it.
         languages: Codes of the languages that are allowed; empty for all.
         include: Directory with files that are put beside every submission, or None.
         constants: What stands for ``{{name}}`` in programs of the package.
         writes: Whether submissions may write in their working directory.
+        archive: What keeps the directory of a package that came as an archive; else None.
     """
 
     path: Path
@@ -255,16 +262,22 @@ class Problem:
     input_validators: tuple[Path, ...] = ()
     trials: tuple[Test, ...] = ()
     grader: Path | None = None
+    static_validator: Path | None = None
     answers_only: bool = False
     examples: tuple[Example, ...] = ()
     languages: tuple[str, ...] = ()
     include: Path | None = None
     constants: tuple[tuple[str, str], ...] = ()
     writes: bool = False
+    archive: object = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Problem:
         """Read a problem package in the Kattis format, legacy or 2023-07-draft.
+
+        Args:
+            path: Its directory, or a ``.zip`` or ``.kpp`` archive of it, of at most 20,000 files and 4 GiB. An archive
+                is unpacked into a temporary directory, which is removed when the problem is used no more.
 
         Raises:
             PackageError: It is not as the format says; the error names file and line.

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from jailkit import KiB, MiB, UnsupportedError
+from jailkit.grading._archive import read_package
 from jailkit.grading._assignment import Assignment
 from jailkit.grading._data import Reading, read_data
 from jailkit.grading._errors import PackageError
@@ -51,15 +52,20 @@ def _yaml_loader() -> Any:
 
 
 def load(path: str | os.PathLike[str]) -> Problem | Assignment:
-    """Read what is in a directory: a problem package, or a Python assignment (it has an ``assignment.toml``).
+    """Read what is in a directory or an archive: a problem package, or a Python assignment (``assignment.toml``).
+
+    Args:
+        path: The directory, or a ``.zip`` or ``.kpp`` archive of it; see `Problem.load`.
 
     Raises:
         PackageError: It is not as its format says.
         UnsupportedError: PyYAML is not installed.
     """
-    if Path(path, "assignment.toml").exists():
-        return Assignment.load(path)
-    return load_problem(Path(path))
+    return read_package(Path(path).absolute(), _load)
+
+
+def _load(path: Path) -> Problem | Assignment:
+    return Assignment.load(path) if (path / "assignment.toml").exists() else _load_problem(path)
 
 
 def load_problem(path: Path) -> Problem:
@@ -69,23 +75,26 @@ def load_problem(path: Path) -> Problem:
         PackageError: It is not as the format says.
         UnsupportedError: PyYAML is not installed.
     """
+    return read_package(path.absolute(), _load_problem)
+
+
+def _load_problem(path: Path) -> Problem:
     load = _yaml_loader()
-    path = path.absolute()
     if not path.is_dir():
-        raise PackageError(path, None, "no directory")
+        raise PackageError(path, None, "neither a directory nor an archive")
     config: Section = load(path / "problem.yaml")
     version = config.choice("problem_format_version", "legacy", (*LEGACY, *DRAFT))
     draft = version in DRAFT
     kinds = _kinds(config, draft=draft)
     settings = _settings(config, path, draft=draft, passes="multi-pass" in kinds)
-    validators = _validators(path, config, draft=draft, kinds=kinds)
-    grader = None if draft else _one(path / "graders", "graders")
+    judges = _judges(path, config, draft=draft, kinds=kinds)
     reading = Reading(
         load=load,
         draft=draft,
         scoring="scoring" in kinds,
-        custom=bool(validators),
-        grader=grader is not None,
+        validators=tuple(each.name for each in judges["validators"]),
+        grader=judges["grader"] is not None,
+        static=judges["static_validator"] is not None,
         flags=() if draft else config.words("validator_flags"),
         constants=settings.get("constants", ()),
     )
@@ -101,12 +110,10 @@ def load_problem(path: Path) -> Problem:
         answers_only="submit-answer" in kinds,
         root=root,
         trials=trials,
-        validators=validators,
-        input_validators=_programs(path, ("input_validators",) if draft else _INPUT_LEGACY),
-        grader=grader,
         examples=read_examples(path / "submissions", load, draft=draft, scoring=reading.scoring),
         include=path / "include" if (path / "include").is_dir() else None,
         **settings,
+        **judges,
     )
 
 
@@ -157,10 +164,18 @@ def _kinds(config: Section, *, draft: bool) -> frozenset[str]:
     return kinds | set(words) & {"custom", "interactive"}
 
 
+def _judges(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> dict[str, Any]:
+    """Return the programs of the package that judge something."""
+    return {
+        "validators": _validators(path, config, draft=draft, kinds=kinds),
+        "static_validator": _static_validator(path, config, draft=draft, kinds=kinds),
+        "input_validators": _programs(path, ("input_validators",) if draft else _INPUT_LEGACY),
+        "grader": None if draft else _one(path / "graders", "graders"),
+    }
+
+
 def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> tuple[Path, ...]:
     folder = path / ("output_validator" if draft else "output_validators")
-    if (path / "static_validator").exists():
-        raise PackageError(path / "static_validator", None, "static validators cannot be run by this version")
     if draft:
         found = (folder,) if folder.is_dir() and any(folder.iterdir()) else ()
         for kind in sorted({"interactive", "multi-pass"} & kinds if not found else ()):
@@ -171,8 +186,18 @@ def _validators(path: Path, config: Section, *, draft: bool, kinds: frozenset[st
         return ()
     if not programs:
         raise config.error("validation", "custom, and there is no program in output_validators/")
-    _one(folder, "output validators")
     return programs
+
+
+def _static_validator(path: Path, config: Section, *, draft: bool, kinds: frozenset[str]) -> Path | None:
+    folder = path / "static_validator"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    if not draft:
+        raise PackageError(folder, None, "this version of the format has no static validators")
+    if "submit-answer" in kinds:
+        raise config.error("type", "of answers that are handed in there is no source for static_validator/")
+    return folder
 
 
 def _programs(path: Path, folders: tuple[str, ...]) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -9,8 +10,7 @@ import attrs
 import jailkit
 from jailkit import ExitReason, Jail, Result
 from jailkit.grading._compile import Built
-from jailkit.grading._grade import SHOWN, excerpt
-from jailkit.grading._interact import Talk, mark, talk_with, verdict_of_talk
+from jailkit.grading._interact import Talk, joined, mark, talk_with, verdict_of_talk
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._run import Place, Run, Runner, verdict_of
 from jailkit.grading._validate import ACCEPTED, FEEDBACK, NEXT_INPUT, Checked, checked, validator_jail, validator_words
@@ -49,10 +49,10 @@ class _Passes:
                 run, following = self._pass(cpu, bench, words, data)
                 runs.append(run)
                 if following is None:
-                    return _joined(runs)
+                    return joined(runs)
                 data = following
         wrong = f"the output validator wants more than {number} passes"
-        return _joined([*runs[:-1], _failed(runs[-1], wrong)])
+        return joined([*runs[:-1], _failed(runs[-1], wrong)])
 
     def _pass(self, cpu: int, bench: Jail, words: list[str], data: bytes) -> tuple[Run, bytes | None]:
         """Run the submission once, and return what became of it and the next input."""
@@ -92,22 +92,16 @@ class _Passes:
         return Checked(verdict=Verdict.AC), following
 
 
-def passes_on(runner: Runner, problem: Problem, test: Test, validator: Built, scratch: Path) -> Run:
+def passes_on(runner: Runner, problem: Problem, test: Test, validators: Sequence[Built], scratch: Path) -> Run:
     """Run a submission on a test of a multi-pass problem, again and alone where a pass comes close to a limit.
 
     The files that the validator leaves in its feedback directory stay there for all passes of a run. The limits are
     those of each pass by itself.
     """
-    return runner.repeat(_Passes(runner, problem, test, validator, runner.place(problem, test, scratch)).once)
+    (validator,) = validators  # the format that has passes has one validator
+    passes = _Passes(runner, problem, test, validator, runner.place(problem, test, scratch))
+    return runner.repeat(lambda runner, cpu: attrs.evolve(passes, runner=runner).once(cpu))
 
 
 def _failed(run: Run, words: str) -> Run:
     return attrs.evolve(run, verdict=Verdict.JE, checked=Checked(verdict=Verdict.JE, message=words))
-
-
-def _joined(runs: list[Run]) -> Run:
-    """Return the last pass; where all went well, with the account of the slowest."""
-    last = runs[-1]
-    slowest = max(runs, key=lambda run: run.result.usage.cpu) if last.verdict is Verdict.AC else last
-    talk = "\n---\n".join(run.talk for run in runs)
-    return attrs.evolve(last, result=slowest.result, talk=excerpt(talk.encode(), 2 * SHOWN))

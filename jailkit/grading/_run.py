@@ -12,7 +12,7 @@ import jailkit
 from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
 from jailkit.grading._box import bounded
 from jailkit.grading._compile import Built
-from jailkit.grading._cores import Cores
+from jailkit.grading._cores import Cores, busy
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked
 
@@ -21,6 +21,7 @@ __all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "score_of", "verdic
 _CLOSE = 0.1
 """A result is close to a limit when it is within this share of it."""
 _RERUNS = 2
+_PATIENCE = 3.0
 
 REASONS = {
     ExitReason.MEMORY: Verdict.MLE,
@@ -41,17 +42,19 @@ class Allowance:
         hard: Seconds of processor time at which it is ended.
         memory: Bytes.
         output: Bytes.
+        patience: Factor for the time on the clock.
     """
 
     soft: float
     hard: float
     memory: int
     output: int
+    patience: float = 1.0
 
     @property
     def wall(self) -> float:
         """Seconds on the clock at which it is ended: far more, for a busy machine must not make a TLE."""
-        return 1.5 * self.hard + 2
+        return self.patience * (1.5 * self.hard + 2)
 
 
 @attrs.frozen(kw_only=True)
@@ -120,9 +123,17 @@ class Runner:
     allowance: Allowance
     cores: Cores
     writes: bool = False
+    # Of all tests the same, and checked word by word when they are made: a tenth of the work that a test costs here.
+    _limits: dict[int, Limits] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _mounts: dict[Path, Bind] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def limits(self, cpu: int) -> Limits:
         """Return the limits of one run on a processor."""
+        if cpu not in self._limits:
+            self._limits[cpu] = self._limits_on(cpu)
+        return self._limits[cpu]
+
+    def _limits_on(self, cpu: int) -> Limits:
         allowance = self.allowance
         return bounded(
             memory=allowance.memory,
@@ -133,29 +144,35 @@ class Runner:
             address_space=self.built.address_space,
         )
 
-    def repeat(self, once: Callable[[int], Run]) -> Run:
+    def repeat(self, once: Callable[[Runner, int], Run]) -> Run:
         """Measure, and measure again, alone on the machine, what came close to a limit.
 
         Other programs can only make a program look slower than it is, so the fastest of the runs counts.
         """
         with self.cores.one() as cpu:
-            best = once(cpu)
+            best = once(self, cpu)
         runs = 1
+        if self._starved(best.result):
+            with self.cores.alone() as cpu:
+                best = once(attrs.evolve(self, allowance=attrs.evolve(self.allowance, patience=_PATIENCE)), cpu)
+            runs = 2
         if self._close(best.result):
             for _ in range(_RERUNS):
                 with self.cores.alone() as cpu:
-                    again = once(cpu)
+                    again = once(self, cpu)
                 runs += 1
                 best = min(best, again, key=_cost)
         return attrs.evolve(best, runs=runs)
 
+    def _starved(self, result: Result[bytes]) -> bool:
+        """Whether the clock may have ended it because something else had the processor; else it slept."""
+        return result.reason is ExitReason.WALL_TIME and (result.usage.cpu > self.allowance.soft / 2 or busy())
+
     def _close(self, result: Result[bytes]) -> bool:
         near_time = abs(result.usage.cpu - self.allowance.soft) <= _CLOSE * self.allowance.soft
         peak = result.usage.memory_peak or 0
-        # Not asleep, and yet not done: something else had the processor.
-        starved = result.reason is ExitReason.WALL_TIME and result.usage.cpu > self.allowance.soft / 2
         near_memory = result.reason is not ExitReason.MEMORY and peak >= (1 - _CLOSE) * self.allowance.memory
-        return near_time or near_memory or starved
+        return near_time or near_memory
 
     def on(self, problem: Problem, test: Test, scratch: Path) -> Run:
         """Run the submission on a test."""
@@ -164,8 +181,8 @@ class Runner:
         place = self.place(problem, test, scratch)
         env = self.built.env
 
-        def once(cpu: int) -> Run:
-            limits = self.limits(cpu)
+        def once(runner: Runner, cpu: int) -> Run:
+            limits = runner.limits(cpu)
             result = jailkit.run(argv, mounts=place.mounts, cwd=place.cwd, env=env, limits=limits, input=data)
             return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
 
@@ -181,9 +198,11 @@ class Runner:
                 shutil.copytree(test.files, source, dirs_exist_ok=True)
                 _readable(source)
         if not problem.writes:
-            return Place("/submission", (Bind(str(source), "/submission"),))
+            if source not in self._mounts:
+                self._mounts[source] = Bind(str(source), "/submission")
+            return Place("/submission", (self._mounts[source], *self.built.mounts))
         links = [Symlink(f"/box/{each.name}", f"/submission/{each.name}") for each in source.iterdir()]
-        return Place("/box", (Bind(str(source), "/submission"), Tmpfs("/box"), *links))
+        return Place("/box", (Bind(str(source), "/submission"), Tmpfs("/box"), *links, *self.built.mounts))
 
 
 def _cost(run: Run) -> tuple[bool, float]:

@@ -137,25 +137,34 @@ def _share(group: Group, path: Path, inherited: float) -> Group:
     own = group.rules.best
     best = inherited if math.isnan(own) else own
     for each in group.children if math.isfinite(best) else ():
-        if isinstance(each, Group) and math.isinf(each.rules.best):
+        if _own_best(each) == math.inf:
             raise PackageError(path / each.name, None, "unbounded, and the group that it is in has a highest score")
     rules = attrs.evolve(group.rules, best=best)
     if rules.aggregation == "pass-fail":
         if math.isinf(best):
             raise PackageError(path / group.name, None, "a group of aggregation pass-fail needs a score with a bound")
         return attrs.evolve(group, rules=rules, children=tuple(_bare(child, path) for child in group.children))
-    known = [each.rules.best for each in group.children if isinstance(each, Group) and not math.isnan(each.rules.best)]
+    known = [own for own in map(_own_best, group.children) if not math.isnan(own)]
     rest = best
     if rules.aggregation == "sum" and not math.isinf(best):
         spent, open_parts = math.fsum(known), len(group.children) - len(known)
         if spent > best:
-            raise PackageError(path / group.name, None, f"its groups have {spent:g} points, and it has {best:g}")
+            raise PackageError(path / group.name, None, f"its parts have {spent:g} points, and it has {best:g}")
         rest = (best - spent) / open_parts if open_parts else 0.0
     children = tuple(
-        _share(child, path, rest) if isinstance(child, Group) else attrs.evolve(child, best=rest)
+        _share(child, path, rest)
+        if isinstance(child, Group)
+        else attrs.evolve(child, best=rest if child.best is None else child.best)
         for child in group.children
     )
     return attrs.evolve(group, rules=rules, children=children)
+
+
+def _own_best(part: Test | Group) -> float:
+    """Return the highest score that the package gives to a part of a group; not a number where it gives none."""
+    if isinstance(part, Group):
+        return part.rules.best
+    return math.nan if part.best is None else part.best
 
 
 def _bare(child: Test | Group, path: Path) -> Test | Group:

@@ -42,6 +42,10 @@ class Section:
         """Return an error that points at a key."""
         return PackageError(self.path, self.line_of(name), f"{name}: {problem}")
 
+    def nested(self) -> tuple[str, ...]:
+        """Return the keys whose values are mappings, without taking them."""
+        return tuple(name for name, (value, _) in self._entries.items() if isinstance(value, Section))
+
     def take(self, name: str) -> Any:
         """Return a value of any kind, or None."""
         self._taken.add(name)

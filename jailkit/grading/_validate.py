@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 
@@ -18,8 +19,10 @@ __all__ = [
     "FEEDBACK",
     "NEXT_INPUT",
     "Checked",
+    "agreed",
     "check",
     "checked",
+    "named",
     "validator_jail",
     "validator_limits",
     "validator_words",
@@ -49,16 +52,41 @@ class Checked:
     score: float | None = None
 
 
-def check(problem: Problem, test: Test, output: bytes, validator: Built | None) -> Checked:
-    """Judge what a submission has written."""
-    if validator is None:
+def check(problem: Problem, test: Test, output: bytes, validators: Sequence[Built]) -> Checked:
+    """Judge what a submission has written: every validator has to accept it, and the first that does not is believed.
+
+    Without a validator, it is compared with the answer.
+    """
+    if not validators:
         wrong = compare(output, test.answer.read_bytes(), test.comparison or Comparison())
         return Checked(verdict=Verdict.WA, message=wrong) if wrong else Checked(verdict=Verdict.AC)
-    if validator.verdict is not None:
-        return Checked(verdict=Verdict.JE, message=f"the output validator does not compile: {validator.said}")
-    with validator_jail(problem, test, validator) as jail:
-        result = jail.run(validator_words(test, validator), input=output)
-        return checked(problem, test, result, jail)
+    for validator in validators:
+        if validator.verdict is not None:
+            return Checked(verdict=Verdict.JE, message=f"the output validator does not compile: {validator.said}")
+    found: list[Checked] = []
+    for validator in validators:
+        with validator_jail(problem, test, validator) as jail:
+            result = jail.run(validator_words(test, validator), input=output)
+            found.append(checked(problem, test, result, jail))
+        if found[-1].verdict is not Verdict.AC:
+            return found[-1]
+    return agreed(found)
+
+
+def agreed(found: Sequence[Checked]) -> Checked:
+    """Return what validators say together who have all accepted. The format does not say whose points count."""
+    if len(found) == 1:
+        return found[0]
+    points = sorted({each.score for each in found if each.score is not None})
+    if len(points) > 1:
+        words = " and ".join(f"{each:g}" for each in points)
+        return Checked(verdict=Verdict.JE, message=f"the output validators give different points: {words}")
+    return Checked(
+        verdict=Verdict.AC,
+        message="\n".join(each.message.strip() for each in found if each.message),
+        team_message="\n".join(each.team_message.strip() for each in found if each.team_message),
+        score=points[0] if points else None,
+    )
 
 
 def validator_jail(problem: Problem, test: Test, validator: Built) -> Jail:
@@ -70,6 +98,7 @@ def validator_jail(problem: Problem, test: Test, validator: Built) -> Jail:
         File("/judge/input", test.input.read_bytes()),
         File("/judge/answer", test.answer.read_bytes()),
         Bind(str(validator.path), "/validator"),
+        *validator.mounts,
         Tmpfs(FEEDBACK),
     ]
     if problem.limits.passes > 1:
@@ -92,22 +121,31 @@ def validator_limits(problem: Problem, program: Built) -> Limits:
 def validator_words(test: Test, validator: Built, *, again: bool = False) -> list[str]:
     """Return the command line of a validator; `again` for every pass but the first."""
     given = NEXT_INPUT if again else "/judge/input"
-    return [*validator.argv, given, "/judge/answer", FEEDBACK, *test.validator_args]
+    args = (*test.validator_args, *named(test.named_args, validator.name))
+    return [*validator.argv, given, "/judge/answer", FEEDBACK, *args]
 
 
-def checked(problem: Problem, test: Test, result: Result[bytes], jail: Jail) -> Checked:
+def named(args: Sequence[tuple[str, tuple[str, ...]]], name: str) -> tuple[str, ...]:
+    """Return the arguments of the program of a name, with or without its suffix; else those without a name."""
+    found = dict(args)
+    return found.get(name, found.get(name.split(".", maxsplit=1)[0], found.get("", ())))
+
+
+def checked(
+    problem: Problem, test: Test, result: Result[bytes], jail: Jail, who: str = "the output validator"
+) -> Checked:
     """Read what a validator said by its exit code and by its files."""
     message, team = _read(jail, "judgemessage.txt"), _read(jail, "teammessage.txt")
     own_end = result.reason is ExitReason.EXITED
     if not own_end or result.returncode not in (ACCEPTED, _WRONG):
         said = excerpt(result.stderr)
-        words = f"the output validator failed: {result}. It has to end with exit code 42 or 43.\n{said}"
+        words = f"{who} failed: {result}. It has to end with exit code 42 or 43.\n{said}"
         return Checked(verdict=Verdict.JE, message=f"{words}\n{message or ''}".strip())
     verdict = Verdict.AC if result.returncode == ACCEPTED else Verdict.WA
     try:
         score = _score(problem, test, verdict, _read(jail, "score.txt"), _read(jail, "score_multiplier.txt"))
     except ValueError as error:
-        return Checked(verdict=Verdict.JE, message=f"the output validator: {error}")
+        return Checked(verdict=Verdict.JE, message=f"{who}: {error}")
     return Checked(verdict=verdict, message=message or "", team_message=team or "", score=score)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jailkit._cli import main
-from jailkit.grading import Grader, Submission, Verdict, verify
+from jailkit.grading import Grader, Languages, Submission, Verdict, verify
 from tests.packages import ECHO, one, small, submit
 
 pytestmark = [pytest.mark.requires("python"), pytest.mark.timeout(900)]
@@ -207,3 +207,138 @@ def test_an_input_validator_that_never_ends(tmp_path: Path) -> None:
         found = verify(problem, grader)
     assert len(found.data) == 2
     assert "cpu time" in found.data[0]
+
+
+#: Accepts what is no larger than its last argument, and says what its arguments were.
+MOST = """#!/bin/sh
+read said
+test ! -e "$3"judgemessage.txt || exit 1
+for most; do :; done
+shift 3
+echo "$@" >"$FEEDBACK"judgemessage.txt
+test "$said" -le "$most" || exit 43
+exit 42
+""".replace("$FEEDBACK", "/feedback/")
+
+
+@pytest.mark.parametrize(
+    ("flags", "verdict", "words"),
+    [
+        ("", Verdict.AC, "9\n9"),
+        ("output_validator_flags: {name: second, flags: '8'}\n", Verdict.AC, "9\n9 8"),
+        ("output_validator_flags: {name: second, flags: '7'}\n", Verdict.WA, "9 7"),
+        ("output_validator_flags: {name: first, flags: '7'}\n", Verdict.WA, "9 7"),
+        ("output_validator_flags: '7'\n", Verdict.WA, "9 7"),
+    ],
+)
+def test_several_output_validators(tmp_path: Path, flags: str, verdict: Verdict, words: str) -> None:
+    """Each runs in a jail of its own, with its arguments; all have to accept (legacy)."""
+    more = {"problem.yaml": "name: Echo\nlimits: {time_limit: 20}\nvalidator_flags: 9\nvalidation: custom\n"}
+    more |= {"output_validators/first/run": MOST, "output_validators/second/run": MOST}
+    grade = one(small(tmp_path, **more, **{"data/secret/testdata.yaml": flags}), submit(tmp_path, ECHO))
+    assert (grade.verdict, grade.tests[-1].message.strip()) == (verdict, words)
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "words"),
+    [
+        ("#!/bin/sh\nexit 1\n", Verdict.JE, "has to end with exit code 42 or 43"),
+        ("#!/bin/sh\necho 2 >$3/score.txt\nexit 42\n", Verdict.JE, "different points: 2 and 3"),
+        ("#!/bin/sh\necho 3 >$3/score.txt\nexit 42\n", Verdict.AC, ""),
+        ("#!/bin/sh\nexit 42\n", Verdict.AC, ""),
+    ],
+)
+def test_output_validators_that_disagree(tmp_path: Path, script: str, verdict: Verdict, words: str) -> None:
+    """One that fails, and points that are not the same, are errors of the judge: no score is made of them."""
+    more = {"problem.yaml": "type: scoring\nlimits: {time_limit: 20}\nvalidation: custom score\n"}
+    more |= {"output_validators/first/run": "#!/bin/sh\necho 3 >$3/score.txt\nexit 42\n"}
+    grade = one(small(tmp_path, **more, **{"output_validators/second/run": script}), submit(tmp_path, ECHO))
+    assert (grade.verdict, grade.score) == (verdict, 6 if verdict is Verdict.AC else 0)
+    assert words in grade.tests[0].message
+
+
+@pytest.mark.parametrize(("script", "verdict", "talks"), [(ECHO, Verdict.AC, 2), ("print(9)\n", Verdict.WA, 1)])
+def test_several_validators_that_talk(tmp_path: Path, script: str, verdict: Verdict, talks: int) -> None:
+    """The submission is run anew for each, and talks with one at a time."""
+    more = {"problem.yaml": "name: Echo\nlimits: {time_limit: 20}\nvalidation: custom interactive\n"}
+    talking = '#!/bin/sh\ncat "$1"\nread said\ntest "$said" = "$(cat "$1")" || exit 43\nexit 42\n'
+    more |= {"output_validators/first/run": talking, "output_validators/second/run": talking}
+    test = one(small(tmp_path, **more), submit(tmp_path, script)).tests[0]
+    assert (test.verdict, test.got.count("< 7")) == (verdict, talks)
+
+
+#: Rejects a source with the word of its argument in it, and says what it was told.
+WORDS = """#!/bin/sh
+echo "$1 $2" >"$3"judgemessage.txt
+test ! -e /judge -a ! -w . || exit 1
+grep -q "$4" *.py && exit 43
+exit 42
+"""
+STATIC = {"problem.yaml": DRAFT + "limits: {time_limit: 20}\n", "static_validator/run": WORDS}
+STATIC["data/secret/test_group.yaml"] = "static_validation: {args: while}\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict"), [(ECHO, Verdict.AC), ("while True:\n    print(input())\n    break\n", Verdict.WA)]
+)
+def test_a_static_validator(tmp_path: Path, script: str, verdict: Verdict) -> None:
+    """It looks at the source, in a jail; its test comes before those that run something, and ends the judging."""
+    grade = one(small(tmp_path, **STATIC), submit(tmp_path, script))
+    assert grade.verdict is verdict
+    names = ["sample/1", "secret/static_validation", "secret/1"]
+    assert [test.name for test in grade.tests] == (names if verdict is Verdict.AC else names[:2])
+    assert (grade.tests[1].message, grade.tests[1].runs) == ("python3 main.py\n", 0)
+
+
+def test_points_of_a_static_validator(tmp_path: Path) -> None:
+    """It gives points as an output validator does, and whoever it rejects keeps those of the other tests."""
+    more = {"problem.yaml": DRAFT + "type: scoring\nlimits: {time_limit: 20}\n"}
+    more |= {"data/secret/test_group.yaml": "static_validation: {score: 40}\n"}
+    half = "#!/bin/sh\ngrep -q while *.py && exit 43\necho 0.5 >$3/score_multiplier.txt\nexit 42\n"
+    problem = small(tmp_path, **more, **{"static_validator/run": half})
+    assert one(problem, submit(tmp_path, ECHO)).score == 80
+    assert one(problem, submit(tmp_path, ECHO + "# while\n")).score == 60
+
+
+def test_a_static_validator_that_fails(tmp_path: Path) -> None:
+    """One that neither accepts nor rejects is an error of the judge, and one that does not compile too."""
+    grade = one(small(tmp_path, **STATIC | {"static_validator/run": "#!/bin/sh\n"}), submit(tmp_path, ECHO))
+    assert (grade.verdict, grade.tests[-1].message.split(":")[0]) == (Verdict.JE, "the static validator failed")
+    problem = small(tmp_path, **STATIC | {"static_validator/build": "#!/bin/sh\nexit 1\n"})
+    assert one(problem, submit(tmp_path, ECHO)).tests[-1].message.startswith("the static validator does not compile")
+
+
+#: A language whose compiler runs code of the submission, as some do.
+HOSTILE = """
+[hostile]
+name = "Hostile"
+patterns = ["*.hostile"]
+compile = ["sh", "{entry}"]
+run = ["cat"]
+version = ["cat", "--version"]
+"""
+
+
+@pytest.mark.parametrize("deed", ["tr x g <main.hostile >new; mv new main.hostile", "rm $0; mkdir $0"])
+@pytest.mark.parametrize(("word", "verdict"), [("good", Verdict.AC), ("xood", Verdict.WA)])
+def test_a_static_validator_sees_what_was_handed_in(tmp_path: Path, deed: str, word: str, verdict: Verdict) -> None:
+    """A submission that changes its source while it is compiled is judged by what it was before."""
+    (tmp_path / "more.toml").write_text(HOSTILE)
+    good = "#!/bin/sh\ntest -e made || exit 1\ngrep -q good main.hostile && exit 42\nexit 43\n"
+    problem = small(tmp_path, **STATIC | {"static_validator/run": good})
+    submission = submit(tmp_path, f"echo >made\n{deed} # {word}\n", "main.hostile")
+    assert one(problem, submission, languages=Languages(tmp_path / "more.toml")).verdict is verdict
+
+
+@pytest.mark.parametrize(("there", "verdict"), [("", Verdict.CE), ("needed", Verdict.AC)])
+def test_a_language_that_needs_more_than_usr(tmp_path: Path, there: str, verdict: Verdict) -> None:
+    """What it names is mounted where it compiles and where it runs, to be read; without that it is not there."""
+    (tmp_path / "needed").write_text("word\n")
+    look = f'["sh", "-c", "grep -q word {tmp_path}/needed && ! echo >>{tmp_path}/needed && cat"]'
+    (tmp_path / "more.toml").write_text(
+        f'[m]\nname = "M"\npatterns = ["*.m"]\ncompile = {look}\nrun = {look}\nversion = ["true"]\n'
+        f'paths = ["{tmp_path}/{there or "absent"}", "/nowhere/at/all"]\n'
+    )
+    grade = one(small(tmp_path), submit(tmp_path, "", "a.m"), languages=Languages(tmp_path / "more.toml"))
+    assert grade.verdict is verdict, grade.compiler
+    assert (tmp_path / "needed").read_text() == "word\n"

@@ -105,7 +105,7 @@ def test_languages_that_cannot_be_told() -> None:
     with pytest.raises(ValueError, match="not allowed"):
         table.of(["a.c"], allowed=["python3"])
     with pytest.raises(ValueError, match="none is the one named main"):
-        table["c"].start(["a.c", "b.c"])
+        table["python3"].start(["a.py", "b.py"])
 
 
 def test_a_table_of_languages(tmp_path: Path) -> None:
@@ -120,3 +120,10 @@ def test_a_table_of_languages(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(PackageError, match=r"more\.toml"):
             Languages(file)
+
+
+def test_programs_of_several_files_that_are_linked_need_no_main() -> None:
+    """Which file is begun with is asked only of languages that have to know."""
+    languages = Languages()
+    assert languages["c"].start(("b.c", "a.c")) == "b.c"
+    assert languages["c"].start(("b.c", "main.c")) == "main.c"

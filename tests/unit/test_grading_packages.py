@@ -54,7 +54,11 @@ def test_a_minimal_package(tmp_path: Path) -> None:
         ({"data__testdata_dot_yaml": "\non_reject: stop\n"}, "data/testdata.yaml:2", "break, continue"),
         ({"data__testdata_dot_yaml": "accept_score: 1\n"}, "data/testdata.yaml:1", "type scoring"),
         ({"data__testdata_dot_yaml": "grading: custom\n"}, "data/testdata.yaml:1", "no program in graders/"),
+        ({"static_validator__a_dot_py": ""}, "static_validator", "no static validators"),
         ({"graders__a_dot_py": "", "graders__b_dot_py": ""}, "graders", "2 graders"),
+        ({"problem_dot_yaml": "validation: custom\n", "output_validators__a_dot_py": "",
+          "data__testdata_dot_yaml": "output_validator_flags:\n  name: b\n  flags: '1'\n"},
+         "data/testdata.yaml:2", "no 'b' in output_validators/"),
         ({"data__secret__testdata_dot_yaml": "grader_flags: ignore_sample\n"}, "testdata.yaml:1", "data/"),
         ({"data__secret__2_dot_in": "\n"}, "data/secret/2.ans", "missing"),
         ({"data__secret__3_dot_ans": "\n"}, "data/secret/3.ans", "no 3.in"),
@@ -78,6 +82,7 @@ def test_a_bad_package_is_told_of(tmp_path: Path, files: dict[str, str], where: 
 
 
 GROUP = "data__secret__b__test_group_dot_yaml"
+STATIC = {"static_validator__a_dot_py": ""}
 DEEP = {"problem_dot_yaml": "type: scoring\n"} | {f"data__secret__b__c__1_dot_{kind}": "" for kind in ("in", "ans")}
 
 
@@ -88,10 +93,23 @@ DEEP = {"problem_dot_yaml": "type: scoring\n"} | {f"data__secret__b__c__1_dot_{k
         ({"problem_dot_yaml": "type: [multi-pass, submit-answer]\n"}, "problem.yaml:2", "exclude each other"),
         ({"problem_dot_yaml": "limits: {validation_passes: 3}\n"}, "problem.yaml:2", "of type multi-pass"),
         ({"data__sample__a__1_dot_in": "", "data__sample__a__1_dot_ans": ""}, "data/sample/a", "no groups"),
+        ({"submissions__accepted__a_dot_py": "", "submissions__submissions_dot_yaml": "a*:\n  permit: [AC]\n"},
+         "submissions.yaml:2", "permit: no such key"),
         ({"data__secret__test_group_dot_in": ""}, "secret/test_group.in", "no test has this name"),
         ({"data__valid_output__1_dot_in": "", "data__valid_output__1_dot_ans": ""}, "valid_output/1.out", "missing"),
-        ({"data__secret__test_group_dot_yaml": "static_validation: true\n"}, "test_group.yaml:1", "cannot be run"),
-        ({"static_validator__a_dot_py": ""}, "static_validator", "cannot be run"),
+        ({"data__secret__test_group_dot_yaml": "static_validation: true\n"}, "yaml:1", "no program in static"),
+        ({"problem_dot_yaml": "type: submit-answer\n", **STATIC}, "problem.yaml:2", "there is no source"),
+        ({**STATIC, "data__test_group_dot_yaml": "static_validation: true\n"}, "test_group.yaml:1", "for sample"),
+        ({**STATIC, GROUP: "static_validation: {args: a, points: 3}\n"}, "yaml:1", "points: no such key"),
+        ({**STATIC, GROUP: "static_validation: {score: 3}\n"}, "yaml:1", "of scoring problems"),
+        ({**STATIC, GROUP: "static_validation: true\n", "data__secret__b__static_validation_dot_in": "",
+          "data__secret__b__static_validation_dot_ans": ""}, "b/static_validation.in", "a test of the same name"),
+        ({"problem_dot_yaml": "type: scoring\n", **STATIC, GROUP: "static_validation: {score: 3}\n"}, "yaml:1",
+         "each test has points"),
+        ({"problem_dot_yaml": "type: scoring\n", **STATIC, "data__secret__test_group_dot_yaml":
+          "static_validation: {score: 101}\n"}, "secret", "its parts have 101 points"),
+        ({"problem_dot_yaml": "type: scoring\n", **STATIC, "data__secret__test_group_dot_yaml":
+          "static_validation: {score: 2.5}\n"}, "secret/test_group.yaml:1", "no whole number"),
         ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring:\n  score: 2.5\n"}, "yaml:2", "no whole number"),
         ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring: {require_pass: secret/c}\n"}, "yaml:1", "neither"),
         ({"problem_dot_yaml": "type: scoring\n", GROUP: "scoring: {require_pass: secret}\n"}, "yaml:1", "not judged"),
@@ -172,7 +190,7 @@ def test_points_are_shared_out(tmp_path: Path) -> None:
     assert isinstance(secret, Group)
     assert [each.rules.best for each in secret.children if isinstance(each, Group)] == [40, 30]
     (tmp_path / "data/secret/a/test_group.yaml").write_text("scoring:\n  score: 140\n")
-    with pytest.raises(PackageError, match="its groups have 140 points, and it has 100"):
+    with pytest.raises(PackageError, match="its parts have 140 points, and it has 100"):
         load(tmp_path)
 
 
@@ -249,3 +267,15 @@ def test_legacy_rules(tmp_path: Path) -> None:
     assert (secret.rules.stop, secret.rules.verdicts, secret.rules.best) == (False, "first_error", math.inf)
     assert (inner.rules.stop, inner.rules.aggregation, inner.rules.best) == (True, "min", 30)
     assert [test.best for test in problem.tests] == [1, 30]
+
+
+def test_points_of_static_validators(tmp_path: Path) -> None:
+    """What has points of its own has those; the rest of the group's is shared by its other parts."""
+    two = {f"data__secret__2_dot_{kind}": "" for kind in ("in", "ans")}
+    rules = "static_validation: {score: 10}\n"
+    files = {"problem_dot_yaml": DRAFT, "data__secret__test_group_dot_yaml": rules}
+    problem = Problem.load(write(tmp_path, **files, **two, **STATIC))
+    assert [(test.name.rsplit("/")[-1], test.best) for test in problem.tests] == [
+        ("static_validation", 10), ("1", 45), ("2", 45)]  # fmt: skip
+    (tmp_path / "data/secret/test_group.yaml").write_text("static_validation: true\n")
+    assert [test.best for test in Problem.load(tmp_path).tests] == [pytest.approx(100 / 3)] * 3
