@@ -8,12 +8,12 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from jailkit._network.netlink import Pairs, chain, rule, table, table_set
-from jailkit._network.refused import MOST, PROTOCOLS, SETS
+from jailkit._network.netlink import Pairs, chain, first_of, rule, table, table_set
+from jailkit._network.refused import ECHO, MOST, NOTED, PROTOCOLS, SETS
 from jailkit.plan import POD, Way
 from jailkit.spec import Port
 
-__all__ = ["TABLE", "brake", "host_side", "jail_side"]
+__all__ = ["TABLE", "as_the_first", "brake", "host_side", "jail_side", "senders"]
 
 _Expression = tuple[str, Pairs]
 _Expressions = tuple[_Expression, ...]
@@ -175,15 +175,21 @@ def _notes() -> Iterator[bytes]:
     counter = {"attrs": [("NFTA_EXPR_NAME", _COUNTER[0]), ("NFTA_EXPR_DATA", {"attrs": list(_COUNTER[1])})]}
     for name, _, proto, offset, size in SETS:
         yield table_set(TABLE, name, 8 + size, MOST)
+        last = _WORDS + 1 + size // 4
+        port = _payload(2, 2, 2, last)
+        none: _Expression = ("immediate", (("NFTA_IMMEDIATE_DREG", last), ("NFTA_IMMEDIATE_DATA", _value(bytes(4)))))
         key = (
             ("meta", (("NFTA_META_DREG", _WORDS), ("NFTA_META_KEY", _L4PROTO))),
             _payload(1, offset, size, _WORDS + 1),
-            _payload(2, 2, 2, _WORDS + 1 + size // 4),
         )
         where = (("NFTA_DYNSET_SET_NAME", name), ("NFTA_DYNSET_OP", 0), ("NFTA_DYNSET_SREG_KEY", _WORDS))
         added = ("dynset", (*where, ("NFTA_DYNSET_EXPR", counter)))
-        for protocol in PROTOCOLS:
-            yield rule(TABLE, "no", (*_meta(_NFPROTO, bytes([proto])), *_protocol(protocol), *key, added))
+        family = _meta(_NFPROTO, bytes([proto]))
+        for number in NOTED.values():
+            yield rule(TABLE, "no", (*family, *_meta(_L4PROTO, bytes([number])), *key, port, added))
+        number, kind = ECHO[name]
+        echo = (*_meta(_L4PROTO, bytes([number])), _payload(2, 0, 1), _compared(bytes([kind])))
+        yield rule(TABLE, "no", (*family, *echo, *key, none, added))
 
 
 _NAME = "jk#####"
@@ -209,13 +215,16 @@ def host_side(
     """
     here, toward = f"{TABLE}-{name}", _name(_OIFNAME, name)
     messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
+    messages += [rule(here, "mine", (*_address(one, source=True), _verdict(_GOTO, "way"))) for one in addresses]
+    messages.append(rule(here, "mine", (_verdict(_DROP),)))
     for address in hidden:
         away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
         messages.append(rule(here, "from", (*away, ("masq", ()))))
     if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1
         messages.append(rule(here, "from", (*toward, *_address("127.0.0.0/8", source=True), ("masq", ()))))
     for port in ports:
-        messages += [rule(here, hook, _published(port, addresses[0])) for hook in ("to", "own")]
+        four = next(one for one in addresses if ":" not in one)
+        messages += [rule(here, hook, _published(port, four)) for hook in ("to", "own")]
     return messages
 
 
@@ -229,13 +238,15 @@ def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     return (
         table(here, owned=True),
         chain(here, "way"),
+        chain(here, "mine"),
         chain(here, "in", _INPUT, priority=_EARLY),
         chain(here, "through", _FORWARD, priority=_EARLY),
         chain(here, "to", _PREROUTING, kind="nat", priority=_DSTNAT),
         chain(here, "own", _OUTPUT, kind="nat", priority=_DSTNAT),
         chain(here, "from", _POSTROUTING, kind="nat", priority=_SRCNAT),
         *(rule(here, "way", expressions) for expressions in _policy(ways, (_verdict(_DROP),))),
-        rule(here, "through", (*from_jail, _verdict(_GOTO, "way"))),
+        # Of IPv6 a program may send with any source (IPV6_FREEBIND): what is not the jail's would not be translated.
+        rule(here, "through", (*from_jail, _verdict(_GOTO, "mine"))),
         # To the jail: answers, and what was sent to a port that is published.
         *(rule(here, "through", (*toward, *_tracked(*what), _FINE)) for what in ((0, _ESTABLISHED), (2, _DNAT))),
         rule(here, "through", (*toward, _verdict(_DROP))),
@@ -243,12 +254,15 @@ def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     )
 
 
-def _published(port: Port, to: str) -> _Expressions:
-    data = (socket.inet_aton(to), struct.pack(">H", port.inside))
-    loads = [
+def _loaded(*data: bytes) -> list[_Expression]:
+    return [
         ("immediate", (("NFTA_IMMEDIATE_DREG", register), ("NFTA_IMMEDIATE_DATA", _value(text))))
-        for register, text in zip((_REG, _REG_2), data, strict=True)
+        for register, text in zip((_REG, _REG_2), data, strict=False)
     ]
+
+
+def _published(port: Port, to: str) -> _Expressions:
+    loads = _loaded(socket.inet_aton(to), struct.pack(">H", port.inside))
     nat: Pairs = (
         ("NFTA_NAT_TYPE", 1),
         ("NFTA_NAT_FAMILY", 2),
@@ -259,10 +273,41 @@ def _published(port: Port, to: str) -> _Expressions:
     return (*where, *loads, ("nat", nat))
 
 
-def brake(rate: int, burst: int) -> tuple[bytes, ...]:
+def senders(device: str, own: tuple[str, ...], *, moved: bool) -> tuple[bytes, ...]:
+    """Return rules for the jail's own network namespace: by a device packets leave with one of its addresses alone.
+
+    Args:
+        device: The way out.
+        own: The jail's addresses.
+        moved: Whether it is a machine of that network, with a link-local address by which it reaches neighbours.
+    """
+    local = ("fe80::/10",) if moved else ()
+    return (
+        chain(TABLE, "mine", _OUTPUT, priority=_EARLY),
+        rule(TABLE, "mine", (*_name(_OIFNAME, device, _NEQ), _FINE)),
+        rule(TABLE, "mine", (*_neighbours(), _FINE)),
+        *(rule(TABLE, "mine", (*_address(one, source=True), _FINE)) for one in (*own, *local)),
+        rule(TABLE, "mine", (_verdict(_GOTO, "no"),)),
+    )
+
+
+def as_the_first(device: str, own: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the same for who carries a single address of each version: the others become that on the way out."""
+    messages = [chain(TABLE, "from", _POSTROUTING, kind="nat", priority=_SRCNAT)]
+    for address in own:
+        six, first = ":" in address, first_of(own, address)
+        nat: Pairs = (("NFTA_NAT_TYPE", 0), ("NFTA_NAT_FAMILY", 10 if six else 2), ("NFTA_NAT_REG_ADDR_MIN", _REG))
+        data = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, first)
+        words = (*_name(_OIFNAME, device), *_address(address, source=True), *_loaded(data), ("nat", nat))
+        messages += [rule(TABLE, "from", words)] * (address != first)
+    return tuple(messages)
+
+
+def brake(device: str, rate: int, burst: int) -> tuple[bytes, ...]:
     """Return a table for the jail's own network namespace: what arrives faster is dropped, and sent again later.
 
     Args:
+        device: By which it arrives.
         rate: Bytes per second. What may arrive at once, after a quiet time, is what a second lets through.
         burst: Bytes on top of that.
     """
@@ -277,5 +322,5 @@ def brake(rate: int, burst: int) -> tuple[bytes, ...]:
     return (
         table(here, owned=False),
         chain(here, "in", _INPUT, priority=_EARLY),
-        rule(here, "in", (*_name(_IIFNAME, "lo", _NEQ), ("limit", limit), _verdict(_DROP))),
+        rule(here, "in", (*_name(_IIFNAME, device), ("limit", limit), _verdict(_DROP))),
     )

@@ -195,11 +195,47 @@ def test_a_moved_interface_is_in_the_plan() -> None:
     plan = compile_plan(JailSpec(net=net), host(means="moved"))
     made = plan.network
     assert made is not None
-    assert (made.interface, made.ip4, made.ip6, made.lengths) == ("eth7", "10.9.9.5", "fd09::5", (24, 64))
+    assert (made.interface, made.ip4, made.ip6, made.lengths) == ("eth7", ("10.9.9.5",), ("fd09::5",), (24, 64))
     assert (made.gateways, made.way6) == (("10.9.9.1",), False)
     (found,) = [one for one in plan.isolation if one.name == "network"]
     assert "the interface eth7" in found.fact
     assert len(where(steps_of(plan), "setns", flags=("CLONE_NEWNET",))) == 1
+
+
+def test_addresses_are_each_written_in_one_way() -> None:
+    """By that they are claimed. None named is one of the pool; without a way out pasta has none of IPv6."""
+    plan = planned(Network(ip4=["10.9.9.5", "10.9.9.6"], ip6="FD00:0:0::0005"))
+    assert (plan.ip4, plan.ip6) == (("10.9.9.5", "10.9.9.6"), ("fd00::5",))
+    assert (planned(True).ip4, planned(True).ip6) == (None, None)
+    assert planned(True, means="pasta", way6=False).ip6 == planned(True, has6=False).ip6 == ()
+    assert planned(Network(ip6="fd00::5"), means="pasta", way6=False).ip6 == ("fd00::5",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts", "words"),
+    [
+        ({"ip6": "fd00::5"}, {"has6": False}, "no IPv6"),
+        ({"ip4": [], "dns": []}, {"way6": False}, "no way out"),
+        ({"ip4": [], "allow": []}, {"way6": False, "means": "pasta"}, "no way out"),
+        ({"ip4": []}, {}, "a version of IP that the jail has not: 192.0.2.53"),
+        ({"ip4": ["10.9.9.5", "10.5.5.5"]}, {}, "10.5.5.5 is an address of this host"),
+        ({"ip6": "2001:db8:9:0::9"}, {}, "2001:db8:9::9 is an address of this host"),
+    ],
+)
+def test_addresses_that_cannot_be_had_are_refused(fields: dict[str, Any], facts: dict[str, Any], words: str) -> None:
+    """By what is missing, before anything is made."""
+    with pytest.raises(UnsupportedError) as caught:
+        planned(Network(**fields), **facts)
+    assert words in str(caught.value)
+
+
+def test_one_version_alone_has_its_name_servers() -> None:
+    """Those of the host that the jail has no address for are left out."""
+    servers = {"resolvers": ("192.0.2.53", "2001:db8::53")}
+    plan = compile_plan(JailSpec(net=Network(ip4=[])), host(**servers))
+    texts = {one.path: one.text.decode() for one in steps_of(plan) if one.op == "file"}
+    assert texts["files/resolv.conf"] == "nameserver 2001:db8::53\n"
+    assert planned(Network(ip4=[], allow=[]), way6=False).ip4 == ()
 
 
 def test_a_gateway_without_an_interface_is_no_nat() -> None:
