@@ -6,7 +6,7 @@ import functools
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from jailkit._network.netlink import Pairs, chain, first_of, rule, table, table_set
 from jailkit._network.refused import ECHO, MOST, NOTED, PROTOCOLS, SETS
@@ -214,18 +214,29 @@ def host_side(
         hidden: Those of the addresses that become one of the host's on the way out.
     """
     here, toward = f"{TABLE}-{name}", _name(_OIFNAME, name)
-    messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
-    messages += [rule(here, "mine", (*_address(one, source=True), _verdict(_GOTO, "way"))) for one in addresses]
-    messages.append(rule(here, "mine", (_verdict(_DROP),)))
-    for address in hidden:
-        away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
-        messages.append(rule(here, "from", (*away, ("masq", ()))))
+    messages = [*_for_any(ways), *(_about(one, _mine) for one in addresses), _no_other()]
+    messages += [_about(one, _away) for one in hidden]
+    messages = [message.replace(_NAME.encode(), name.encode()) for message in messages]
     if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1
         messages.append(rule(here, "from", (*toward, *_address("127.0.0.0/8", source=True), ("masq", ()))))
     for port in ports:
         four = next(one for one in addresses if ":" not in one)
         messages += [rule(here, hook, _published(port, four)) for hook in ("to", "own")]
     return messages
+
+
+_STAND_INS = ("243.154.92.231", "f39a:5ce7:81d6:2b4f:43c8:e50f:9d17:b26a")
+"""The same in place of addresses, one of each version: bytes that are nothing else in a message."""
+
+
+def _packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
+
+
+def _about(address: str, encoded: Callable[[str], bytes]) -> bytes:
+    """Return a rule about an address, which was encoded once for all of that version."""
+    stand_in = _STAND_INS[":" in address]
+    return encoded(stand_in).replace(_packed(stand_in), _packed(address))
 
 
 @functools.lru_cache(maxsize=32)
@@ -252,6 +263,22 @@ def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
         rule(here, "through", (*toward, _verdict(_DROP))),
         *(rule(here, "in", (*from_jail, *one)) for one in (*own, (_verdict(_DROP),))),
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _mine(address: str) -> bytes:
+    return rule(f"{TABLE}-{_NAME}", "mine", (*_address(address, source=True), _verdict(_GOTO, "way")))
+
+
+@functools.lru_cache(maxsize=1)
+def _no_other() -> bytes:
+    return rule(f"{TABLE}-{_NAME}", "mine", (_verdict(_DROP),))
+
+
+@functools.lru_cache(maxsize=2)
+def _away(address: str) -> bytes:
+    away = (*_address(address, source=True), *_name(_OIFNAME, _NAME, _NEQ), ("masq", ()))
+    return rule(f"{TABLE}-{_NAME}", "from", away)
 
 
 def _loaded(*data: bytes) -> list[_Expression]:
@@ -281,14 +308,24 @@ def senders(device: str, own: tuple[str, ...], *, moved: bool) -> tuple[bytes, .
         own: The jail's addresses.
         moved: Whether it is a machine of that network, with a link-local address by which it reaches neighbours.
     """
-    local = ("fe80::/10",) if moved else ()
-    return (
+    first, last = _around(device, moved=moved)
+    return (*first, *(_about(one, _fine) for one in own), *last)
+
+
+@functools.lru_cache(maxsize=8)
+def _around(device: str, *, moved: bool) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    local = rule(TABLE, "mine", (*_address("fe80::/10", source=True), _FINE))
+    first = (
         chain(TABLE, "mine", _OUTPUT, priority=_EARLY),
         rule(TABLE, "mine", (*_name(_OIFNAME, device, _NEQ), _FINE)),
         rule(TABLE, "mine", (*_neighbours(), _FINE)),
-        *(rule(TABLE, "mine", (*_address(one, source=True), _FINE)) for one in (*own, *local)),
-        rule(TABLE, "mine", (_verdict(_GOTO, "no"),)),
     )
+    return first, (*((local,) if moved else ()), rule(TABLE, "mine", (_verdict(_GOTO, "no"),)))
+
+
+@functools.lru_cache(maxsize=2)
+def _fine(address: str) -> bytes:
+    return rule(TABLE, "mine", (*_address(address, source=True), _FINE))
 
 
 def as_the_first(device: str, own: tuple[str, ...]) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 from typing import Any
 
@@ -236,6 +237,14 @@ def test_one_version_alone_has_its_name_servers() -> None:
     texts = {one.path: one.text.decode() for one in steps_of(plan) if one.op == "file"}
     assert texts["files/resolv.conf"] == "nameserver 2001:db8::53\n"
     assert planned(Network(ip4=[], allow=[]), way6=False).ip4 == ()
+
+
+@pytest.mark.parametrize("address", ["10.9.9.5", "fd00::5"])
+def test_a_rule_about_an_address_is_encoded_once_for_all(address: str) -> None:
+    """And is then the same, byte for byte, as one that was encoded for it."""
+    rules = importlib.import_module("jailkit._network.rules")
+    for encoded in (rules._mine, rules._away, rules._fine):
+        assert rules._about(address, encoded) == encoded(address)
 
 
 def test_a_gateway_without_an_interface_is_no_nat() -> None:
