@@ -388,9 +388,11 @@ def _details(wanted: Network) -> str:
     """Say what was asked for beside `allow`."""
     refused = ", ".join(map(_in_words, wanted.refused))
     servers = ", ".join(wanted.dns or ()) or "none"
+    own = ", ".join((*(wanted.ip4 or ()), *(wanted.ip6 or ())))
     ports = ", ".join(f"{one.address}:{one.number} to {one.inside}/{one.protocol}" for one in wanted.published)
     return (
         (f", but not {refused}" if refused else "")
+        + (f"; addresses: {own}" if own else "")
         + ("" if wanted.dns is None else f"; name servers: {servers}")
         + (f"; published: {ports}" if ports else "")
     )

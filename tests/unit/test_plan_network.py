@@ -205,8 +205,11 @@ def test_a_moved_interface_is_in_the_plan() -> None:
 
 def test_addresses_are_each_written_in_one_way() -> None:
     """By that they are claimed. None named is one of the pool; without a way out pasta has none of IPv6."""
-    plan = planned(Network(ip4=["10.9.9.5", "10.9.9.6"], ip6="FD00:0:0::0005"))
+    whole = compile_plan(JailSpec(net=Network(ip4=["10.9.9.5", "10.9.9.6"], ip6="FD00:0:0::0005")), host())
+    plan = whole.network
+    assert plan is not None
     assert (plan.ip4, plan.ip6) == (("10.9.9.5", "10.9.9.6"), ("fd00::5",))
+    assert "addresses: 10.9.9.5, 10.9.9.6, " in explain(whole)
     assert (planned(True).ip4, planned(True).ip6) == (None, None)
     assert planned(True, means="pasta", way6=False).ip6 == planned(True, has6=False).ip6 == ()
     assert planned(Network(ip6="fd00::5"), means="pasta", way6=False).ip6 == ("fd00::5",)
