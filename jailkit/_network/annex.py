@@ -92,7 +92,7 @@ class Annex:
         from jailkit._network.moved import Moved  # noqa: PLC0415
         from jailkit._network.netlink import link  # noqa: PLC0415
         from jailkit._network.refused import Seen  # noqa: PLC0415
-        from jailkit._network.rules import TABLE, as_the_first, jail_side, senders  # noqa: PLC0415
+        from jailkit._network.rules import TABLE, jail_side, senders  # noqa: PLC0415
         from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
         space.route.ask(link((), index=space.route.has("lo"), up=True))
@@ -103,10 +103,8 @@ class Annex:
             index, self.addresses = self._means.furnish(space)
         else:
             index = self._wire(space, *self._means.open(space, self.ports))
-        device, own = self._plan.interface or INSIDE, self.addresses
-        space.filter.transact(*senders(device, own, moved=bool(self._plan.interface)))
-        if self._plan.means == "pasta" and len({":" in one for one in own}) < len(own):
-            space.filter.transact(*as_the_first(device, own))
+        device = self._plan.interface or INSIDE
+        space.filter.transact(*senders(device, self.addresses, moved=bool(self._plan.interface)))
         if self._plan.bandwidth:
             self._slow(space, index, device, self._plan.bandwidth)
 

@@ -8,7 +8,9 @@ import selectors
 import subprocess
 import time
 
+from jailkit._errors import UnsupportedError
 from jailkit._network.netlink import first_of
+from jailkit._network.rules import as_the_first
 from jailkit._network.space import Space
 from jailkit._network.veth import INSIDE, addresses_of
 from jailkit.plan import NetworkPlan
@@ -43,6 +45,7 @@ class Pasta:
 
         Raises:
             OSError: It ended, or did not come; its last words are the message.
+            UnsupportedError: The kernel cannot translate the addresses that pasta does not carry.
         """
         gateways, own = addresses_of(self._plan, 1)
         self._shell = subprocess.Popen(
@@ -54,6 +57,7 @@ class Pasta:
             start_new_session=True,
         )
         self._wait(space)
+        _as_one(space, own)
         return gateways, own
 
     def _command(
@@ -110,3 +114,19 @@ class Pasta:
                     pipe.close()
             self._shell.returncode = 0  # nobody here may wait for it
         self._shell = None
+
+
+def _as_one(space: Space, own: tuple[str, ...]) -> None:
+    """Have all addresses of a version leave as the first: pasta takes the last source it has seen for the jail's."""
+    if len({":" in one for one in own}) == len(own):
+        return
+    try:
+        space.filter.transact(*as_the_first(INSIDE, own))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise
+        raise UnsupportedError(
+            "several addresses of one version of IP, for an ordinary user",
+            "this kernel has no nft_nat (CONFIG_NFT_NAT), or may not load it",
+            "modprobe nft_nat, or one address of each version",
+        ) from error
