@@ -209,6 +209,7 @@ def test_an_ordinary_users_jail_sends_with_its_own_addresses_alone(world: Bed) -
     assert set(reached.values()) == {"REACHED"}
 
 
+@pytest.mark.requires("shaping")
 def test_jails_of_a_pod_may_have_several(world: Bed, user: bool) -> None:
     """Their own come first, those of the pod last; names lead to the pod's. What comes from there is not slowed."""
     code = f"""
