@@ -23,6 +23,7 @@ import accounts
 import floor
 import grading
 import library
+import network
 import peers
 import python_calls
 import rate
@@ -41,6 +42,7 @@ PARTS = (
     "fork_bomb",
     "output",
     "python",
+    "network",
     "grading",
     "rate",
     "soak",
@@ -319,6 +321,17 @@ class Bench:
         print("\n" + table(("case", "median µs", "p95 µs", "/ start"), rows))
         self.targets += python_calls.targets(samples, self.missing)
         self.found["python"] = {key: summary(values) for key, values in samples.items()}
+
+    def network(self) -> None:
+        """A network of a jail's own: starts, throughput, requests through a published port."""
+        try:
+            found = network.measure()
+        except CaseError as error:
+            self.targets += network.targets(None, str(error))
+            return
+        print("\n" + "\n".join(network.lines(found)))
+        self.targets += network.targets(found)
+        self.found["network"] = {key: summary(values) for key, values in found.items()}
 
     def document(self) -> dict[str, object]:
         """Returns everything, for the JSON file."""

@@ -86,8 +86,8 @@ def _missing_for_pasta() -> list[tuple[str, str]]:
 
 def _missing_for_veth(wanted: Network, routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Packets that come back are handed on by the settings of the interface they come in by, which is the host's."""
-    if wanted.allow is not None and not wanted.allow:
-        return []  # nothing goes out
+    if wanted.allow == () or wanted.ip4 == ():
+        return []  # nothing goes out, or not by IPv4
     ways = sorted({device for device, network in routes if network == "0.0.0.0/0"}) or ["all"]
     closed = [device for device in ways if _setting(f"ipv4/conf/{device}/forwarding") == "0"]
     if not closed:

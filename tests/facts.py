@@ -208,7 +208,8 @@ def _network() -> bool:
 
 def _shaping() -> bool:
     """The kernel has the queueing discipline tbf (sch_tbf) and nft's limit (nft_limit), and tc(8) is there."""
-    return _network() and _networked("tc qdisc add dev one root tbf rate 1mbit burst 32k latency 50ms", "*brake(9, 9)")
+    bucket = "tc qdisc add dev one root tbf rate 1mbit burst 32k latency 50ms"
+    return _network() and _networked(bucket, "*brake('one', 9, 9)")
 
 
 def _macvlan() -> bool:

@@ -75,12 +75,12 @@ _LISTS: dict[str, tuple[str, str, Any, str]] = {
         _published,
         "put a port of the jail (the second) behind one of the host (the first; 0 for any), of 127.0.0.1 by default",
     ),
+    "ip4": ("--ip4", "ADDRESS[/LENGTH]", values.text, "IPv4 address of the jail, or none at all"),
+    "ip6": ("--ip6", "ADDRESS[/LENGTH]", values.text, "the same of IPv6"),
     "deny": ("--deny", "RULE", functools.partial(_in_list, "deny"), "what may not be reached, whatever is allowed"),
 }
 _SINGLE: dict[str, tuple[str, str, Any, str]] = {
     "bandwidth": ("--bandwidth", "SIZE", _speed, "bytes per second that the jail may send, and that it may receive"),
-    "ip4": ("--ip4", "ADDRESS[/LENGTH]", values.text, "IPv4 address of the jail"),
-    "ip6": ("--ip6", "ADDRESS[/LENGTH]", values.text, "IPv6 address of the jail"),
     "interface": ("--interface", "NAME", values.text, "move an interface of the host into the jail, as root"),
 }
 

@@ -92,7 +92,8 @@ class Annex:
         from jailkit._network.moved import Moved  # noqa: PLC0415
         from jailkit._network.netlink import link  # noqa: PLC0415
         from jailkit._network.refused import Seen  # noqa: PLC0415
-        from jailkit._network.rules import TABLE, jail_side  # noqa: PLC0415
+        from jailkit._network.rules import TABLE, jail_side, senders  # noqa: PLC0415
+        from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
         space.route.ask(link((), index=space.route.has("lo"), up=True))
         space.filter.transact(*jail_side(self._plan.ways, pod, noted=self._plan.reported))
@@ -102,43 +103,46 @@ class Annex:
             index, self.addresses = self._means.furnish(space)
         else:
             index = self._wire(space, *self._means.open(space, self.ports))
+        device = self._plan.interface or INSIDE
+        space.filter.transact(*senders(device, self.addresses, moved=bool(self._plan.interface)))
         if self._plan.bandwidth:
-            self._slow(space, index, self._plan.bandwidth)
+            self._slow(space, index, device, self._plan.bandwidth)
 
-    def _wire(self, space: Space, gateways: tuple[str, str], own: tuple[str, str]) -> int:
+    def _wire(self, space: Space, gateways: tuple[str, ...], own: tuple[str, ...]) -> int:
         """Give the jail's end of its wire addresses and routes; return its number."""
-        from jailkit._network.netlink import address, link, route  # noqa: PLC0415
+        from jailkit._network.netlink import address, first_of, link, route  # noqa: PLC0415
         from jailkit._network.veth import INSIDE  # noqa: PLC0415
 
-        index = space.route.has(INSIDE)
-        used = list(zip(gateways, own, strict=True))[: 2 if self._plan.way6 or self._plan.means == "veth" else 1]
+        index, mtu = space.route.has(INSIDE), _OUTSIDE if self._plan.means == "veth" else 0
         space.route.ask(
-            *(address(index, mine, 128 if ":" in mine else 32) for _, mine in used),
+            *(address(index, mine, 128 if ":" in mine else 32) for mine in own),
             link((), index=index, up=True),
-            *(route(index, gateway, six=":" in gateway) for gateway, _ in used),
+            *(route(index, gateway, source=first_of(own, gateway)) for gateway in gateways),
             *(
-                route(index, via=gateway, six=":" in gateway, mtu=_OUTSIDE if self._plan.means == "veth" else 0)
-                for gateway, _ in used
+                route(index, via=gateway, source=first_of(own, gateway), mtu=mtu)
+                for gateway in gateways
                 if self._plan.way6 or ":" not in gateway
             ),
         )
-        self.addresses = tuple(mine for _, mine in used)
+        self.addresses = own
         return index
 
-    def _slow(self, space: Space, index: int, rate: int) -> None:
+    def _slow(self, space: Space, index: int, device: str, rate: int) -> None:
         from jailkit._network.shaping import slow_arrivals, slow_sending  # noqa: PLC0415
 
         slow_sending(space.route, index, rate)
         if self._plan.means != "veth":  # whose other end is the host's, and does it there
-            slow_arrivals(space.filter, rate)
+            slow_arrivals(space.filter, device, rate)
 
     def _claim(self) -> None:
         """Take the addresses and ports that the caller has named; as long as we live nobody else gets them."""
-        for address in (self._plan.ip4, self._plan.ip6):
-            if address:
-                claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._held.append(claim)
+        for address in (*(self._plan.ip4 or ()), *(self._plan.ip6 or ())):
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._held.append(claim)
+            try:
                 claim.bind(f"\0jailkit/address/{address}")
+            except OSError as error:
+                raise OSError(error.errno, f"{address}: {os.strerror(error.errno or 0)}") from error
         self.ports = tuple(self._take_port(port) for port in self._plan.ports)
 
     def _take_port(self, port: Port) -> Port:

@@ -9,12 +9,14 @@ name in the jail's namespace, where nobody but the host makes interfaces: what w
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 
 from jailkit._janitor import keeper
-from jailkit._network.netlink import ROUTE, Netlink, address, link, question, route
+from jailkit._network.netlink import ROUTE, Netlink, address, first_of, link, question, route
 from jailkit._network.space import Space
 from jailkit.plan import NetworkPlan
 
@@ -47,6 +49,15 @@ for request in [] if error else requests:
 """
 
 
+def _networks6(own: tuple[tuple[str, int], ...]) -> Iterator[tuple[str, str]]:
+    """Name each network of IPv6, and the first address in it: of several the kernel would take any."""
+    found: dict[str, str] = {}
+    for text, length in own:
+        if ":" in text:
+            found.setdefault(str(ipaddress.ip_interface(f"{text}/{length}").network), text)
+    yield from found.items()
+
+
 class Moved:
     """The interface while it is the jail's."""
 
@@ -75,13 +86,15 @@ class Moved:
         finally:
             host.close()
         index = self._words.has(name)
-        own = tuple(zip((self._plan.ip4, self._plan.ip6), self._plan.lengths, strict=True))
+        own = (*(self._plan.ip4 or ()), *(self._plan.ip6 or ()))
+        with_lengths = tuple(zip(own, self._plan.lengths, strict=True))
         self._words.ask(
-            *(address(index, text, length) for text, length in own if text),
+            *(address(index, text, length) for text, length in with_lengths),
             link((), index=index, up=True),
-            *(route(index, via=gateway, six=":" in gateway) for gateway in self._plan.gateways),
+            *(route(index, network, source=text) for network, text in _networks6(with_lengths)),
+            *(route(index, via=gateway, source=first_of(own, gateway)) for gateway in self._plan.gateways),
         )
-        return index, tuple(text for text, _ in own if text)
+        return index, own
 
     def _keep(self) -> None:
         """Have it brought back when this program is gone; before it is moved, so that there is no moment without."""

@@ -34,6 +34,7 @@ __all__ = [
     "address",
     "bucket",
     "chain",
+    "first_of",
     "link",
     "parts",
     "question",
@@ -156,22 +157,44 @@ def link(pairs: Pairs, *, index: int = 0, make: bool = False, remove: bool = Fal
     return _encoded(ifinfmsg(), fields, pairs, 17 if remove else 16, _MAKE if make else _REQUEST | _ACK)
 
 
+def first_of(own: Sequence[str], other: str) -> str:
+    """Return the first of some addresses that is of the version of another one: what a jail's connections come from."""
+    return next(one for one in own if (":" in one) == (":" in other))
+
+
+_NODAD, _NOPREFIXROUTE = 0x2, 0x200
+
+
 def address(index: int, text: str, length: int) -> bytes:
-    """Give an interface an address, at once: nobody else can have it, so nobody is asked (IFA_F_NODAD)."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
-    fields = {"family": family, "prefixlen": length, "index": index, "flags": 2 if ":" in text else 0}
-    return _encoded(ifaddrmsg(), fields, (("IFA_ADDRESS", text), ("IFA_LOCAL", text)), 20, _MAKE)
+    """Give an interface an address, at once: nobody else can have it, so nobody is asked (IFA_F_NODAD).
+
+    Of IPv6, a route to its network is the caller's to make.
+    """
+    six = ":" in text
+    fields = {"family": socket.AF_INET6 if six else socket.AF_INET, "prefixlen": length, "index": index}
+    pairs: list[tuple[str, Any]] = [("IFA_ADDRESS", text), ("IFA_LOCAL", text)]
+    pairs += [("IFA_FLAGS", _NODAD | _NOPREFIXROUTE)] * six
+    return _encoded(ifaddrmsg(), fields, pairs, 20, _MAKE)
 
 
-def route(index: int, to: str = "", via: str = "", *, six: bool = False, mtu: int = 0) -> bytes:
-    """Make a route to an address or a network, or, without one, to everywhere; `mtu` bounds packets, in bytes."""
-    family = socket.AF_INET6 if six else socket.AF_INET
+def route(index: int, to: str = "", via: str = "", *, source: str = "", mtu: int = 0) -> bytes:
+    """Make a route to an address or a network, or, with `via` alone, to everywhere.
+
+    Args:
+        index: Of the interface that it leads out of.
+        to: Where it leads.
+        via: The next hop, if there is one.
+        source: The address that packets have whose sender has not chosen one.
+        mtu: Bound on packets, in bytes.
+    """
+    family = socket.AF_INET6 if ":" in (to or via) else socket.AF_INET
     # RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK or _UNIVERSE, RTN_UNICAST
     fields = {"family": family, "table": 254, "proto": 4, "scope": 0 if via else 253, "type": 1}
     to, _, length = to.partition("/")
-    fields["dst_len"] = int(length or (128 if six else 32)) if to else 0
+    fields["dst_len"] = int(length or (32 if family == socket.AF_INET else 128)) if to else 0
     pairs: list[tuple[str, Any]] = [("RTA_OIF", index)]
-    pairs += [("RTA_DST", to)] * bool(to) + [("RTA_GATEWAY", via)] * bool(via)
+    named = (("RTA_DST", to), ("RTA_GATEWAY", via), ("RTA_PREFSRC", source))
+    pairs += [(name, value) for name, value in named if value]
     pairs += [("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]})] * bool(mtu)
     return _encoded(rtmsg(), fields, pairs, 24, _MAKE)
 

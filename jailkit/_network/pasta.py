@@ -8,6 +8,9 @@ import selectors
 import subprocess
 import time
 
+from jailkit._errors import UnsupportedError
+from jailkit._network.netlink import first_of
+from jailkit._network.rules import as_the_first
 from jailkit._network.space import Space
 from jailkit._network.veth import INSIDE, addresses_of
 from jailkit.plan import NetworkPlan
@@ -37,11 +40,12 @@ class Pasta:
         self._plan = plan
         self._shell: subprocess.Popen[bytes] | None = None
 
-    def open(self, space: Space, ports: tuple[Port, ...]) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Start it, and wait for its interface in the jail; return the gateway's and the jail's addresses.
+    def open(self, space: Space, ports: tuple[Port, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Start it, and wait for its interface in the jail; return the gateways' and the jail's addresses.
 
         Raises:
             OSError: It ended, or did not come; its last words are the message.
+            UnsupportedError: The kernel cannot translate the addresses that pasta does not carry.
         """
         gateways, own = addresses_of(self._plan, 1)
         self._shell = subprocess.Popen(
@@ -53,18 +57,25 @@ class Pasta:
             start_new_session=True,
         )
         self._wait(space)
+        _as_one(space, own)
         return gateways, own
 
     def _command(
-        self, space: Space, gateways: tuple[str, str], own: tuple[str, str], ports: tuple[Port, ...]
+        self, space: Space, gateways: tuple[str, ...], own: tuple[str, ...], ports: tuple[Port, ...]
     ) -> list[str]:
         assert space.helper is not None  # noqa: S101 - an ordinary user's has one
         here = f"/proc/{space.helper.pid}/ns"
         words = [self._plan.pasta, "--foreground", "--quiet", "--stderr", "--no-map-gw", "--ns-ifname", INSIDE]
         words += ["--no-dhcp", "--no-dhcpv6", "--no-ra", "--netmask", "255.255.255.0"]
-        for address, gateway in list(zip(own, gateways, strict=True))[: 2 if self._plan.way6 else 1]:
-            words += ["--address", address, "--gateway", gateway]
-        words += [] if self._plan.way6 else ["--ipv4-only"]
+        words += [
+            "--dns",
+            "none",
+        ]  # the jail is told of name servers by a file; those it finds itself it complains about
+        carried = [one for one in gateways if self._plan.way6 or ":" not in one]
+        for gateway in carried:
+            words += ["--address", first_of(own, gateway), "--gateway", gateway]
+        if len(carried) == 1:
+            words.append("--ipv6-only" if ":" in carried[0] else "--ipv4-only")
         # Without a bound on the speed packets are as large as they can be, larger than a small bucket holds.
         words += ["--mtu", "1500"] if self._plan.bandwidth else []
         words += ["--tcp-ns", "none", "--udp-ns", "none"]
@@ -103,3 +114,19 @@ class Pasta:
                     pipe.close()
             self._shell.returncode = 0  # nobody here may wait for it
         self._shell = None
+
+
+def _as_one(space: Space, own: tuple[str, ...]) -> None:
+    """Have all addresses of a version leave as the first: pasta takes the last source it has seen for the jail's."""
+    if len({":" in one for one in own}) == len(own):
+        return
+    try:
+        space.filter.transact(*as_the_first(INSIDE, own))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise
+        raise UnsupportedError(
+            "several addresses of one version of IP, for an ordinary user",
+            "this kernel has no nft_nat (CONFIG_NFT_NAT), or may not load it",
+            "modprobe nft_nat, or one address of each version",
+        ) from error

@@ -136,9 +136,9 @@ class Place:
         middle.ask(link((), index=outer, up=True))
         jail.ask(link((), index=inner, up=True))
         for network, own in zip(self.pod.networks, self.addresses, strict=True):
-            via, six = str(ipaddress.ip_network(network)[1]), ":" in own
-            middle.ask(route(outer, own, six=six))
-            jail.ask(route(inner, via, six=six), route(inner, network, via, six=six))
+            via = str(ipaddress.ip_network(network)[1])
+            middle.ask(route(outer, own))
+            jail.ask(route(inner, via, source=own), route(inner, network, via, source=own))
         with _lock:
             self.file = NamesFile(self._plan.file, self._plan.names)
             self.pod.tell()

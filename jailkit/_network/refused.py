@@ -7,7 +7,7 @@ import socket
 from jailkit._network.netlink import Netlink, parts
 from jailkit.process import Refused
 
-__all__ = ["MOST", "PROTOCOLS", "SETS", "Seen"]
+__all__ = ["ECHO", "MOST", "NOTED", "PROTOCOLS", "SETS", "Seen"]
 
 SETS = (("refused4", socket.AF_INET, 2, 16, 4), ("refused6", socket.AF_INET6, 10, 24, 16))
 """Name, family, NFPROTO, where the destination is in the packet, its bytes."""
@@ -16,6 +16,15 @@ MOST = 1024
 """Elements of a set; what is refused beyond them is refused all the same, and not noted."""
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
+"""Those that a rule may name."""
+
+NOTED = {**PROTOCOLS, "dccp": 33, "sctp": 132, "udplite": 136}
+"""Those whose packets begin with two ports, and that a program needs no right to send."""
+
+ECHO = {"refused4": (1, 8), "refused6": (58, 128)}
+"""The same without ports: what ping(8) sends. Protocol and type, by the set; other ICMP is the kernel's own."""
+
+_NAMES = {**{number: word for word, number in NOTED.items()}, **{number: "ping" for number, _ in ECHO.values()}}
 _KEY, _EXPRESSION, _VALUE, _DATA, _PACKETS = 1, 7, 1, 2, 2  # of elements, expressions, data and counters
 
 
@@ -35,7 +44,7 @@ class Seen:
             for element in self._words.elements(self._table, name):
                 found = dict(parts(element))
                 key, count = _value(found), _packets(found)
-                protocol = next((word for word, number in PROTOCOLS.items() if key[:1] == bytes([number])), "")
+                protocol = _NAMES[key[0]]
                 to = (socket.inet_ntop(family, key[4 : 4 + size]), int.from_bytes(key[4 + size : 6 + size], "big"))
                 more = count - self._told.get((protocol, *to), 0)
                 self._told[protocol, *to] = count

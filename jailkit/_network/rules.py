@@ -6,14 +6,14 @@ import functools
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from jailkit._network.netlink import Pairs, chain, rule, table, table_set
-from jailkit._network.refused import MOST, PROTOCOLS, SETS
+from jailkit._network.netlink import Pairs, chain, first_of, rule, table, table_set
+from jailkit._network.refused import ECHO, MOST, NOTED, PROTOCOLS, SETS
 from jailkit.plan import POD, Way
 from jailkit.spec import Port
 
-__all__ = ["TABLE", "brake", "host_side", "jail_side"]
+__all__ = ["TABLE", "as_the_first", "brake", "host_side", "jail_side", "senders"]
 
 _Expression = tuple[str, Pairs]
 _Expressions = tuple[_Expression, ...]
@@ -175,15 +175,21 @@ def _notes() -> Iterator[bytes]:
     counter = {"attrs": [("NFTA_EXPR_NAME", _COUNTER[0]), ("NFTA_EXPR_DATA", {"attrs": list(_COUNTER[1])})]}
     for name, _, proto, offset, size in SETS:
         yield table_set(TABLE, name, 8 + size, MOST)
+        last = _WORDS + 1 + size // 4
+        port = _payload(2, 2, 2, last)
+        none: _Expression = ("immediate", (("NFTA_IMMEDIATE_DREG", last), ("NFTA_IMMEDIATE_DATA", _value(bytes(4)))))
         key = (
             ("meta", (("NFTA_META_DREG", _WORDS), ("NFTA_META_KEY", _L4PROTO))),
             _payload(1, offset, size, _WORDS + 1),
-            _payload(2, 2, 2, _WORDS + 1 + size // 4),
         )
         where = (("NFTA_DYNSET_SET_NAME", name), ("NFTA_DYNSET_OP", 0), ("NFTA_DYNSET_SREG_KEY", _WORDS))
         added = ("dynset", (*where, ("NFTA_DYNSET_EXPR", counter)))
-        for protocol in PROTOCOLS:
-            yield rule(TABLE, "no", (*_meta(_NFPROTO, bytes([proto])), *_protocol(protocol), *key, added))
+        family = _meta(_NFPROTO, bytes([proto]))
+        for number in NOTED.values():
+            yield rule(TABLE, "no", (*family, *_meta(_L4PROTO, bytes([number])), *key, port, added))
+        number, kind = ECHO[name]
+        echo = (*_meta(_L4PROTO, bytes([number])), _payload(2, 0, 1), _compared(bytes([kind])))
+        yield rule(TABLE, "no", (*family, *echo, *key, none, added))
 
 
 _NAME = "jk#####"
@@ -208,15 +214,29 @@ def host_side(
         hidden: Those of the addresses that become one of the host's on the way out.
     """
     here, toward = f"{TABLE}-{name}", _name(_OIFNAME, name)
-    messages = [message.replace(_NAME.encode(), name.encode()) for message in _for_any(ways)]
-    for address in hidden:
-        away = (*_address(address, source=True), *_name(_OIFNAME, name, _NEQ))
-        messages.append(rule(here, "from", (*away, ("masq", ()))))
+    messages = [*_for_any(ways), *(_about(one, _mine) for one in addresses), _no_other()]
+    messages += [_about(one, _away) for one in hidden]
+    messages = [message.replace(_NAME.encode(), name.encode()) for message in messages]
     if ports:  # a connection from the host's loopback is to be answered to the interface, and not to 127.0.0.1
         messages.append(rule(here, "from", (*toward, *_address("127.0.0.0/8", source=True), ("masq", ()))))
     for port in ports:
-        messages += [rule(here, hook, _published(port, addresses[0])) for hook in ("to", "own")]
+        four = next(one for one in addresses if ":" not in one)
+        messages += [rule(here, hook, _published(port, four)) for hook in ("to", "own")]
     return messages
+
+
+_STAND_INS = ("243.154.92.231", "f39a:5ce7:81d6:2b4f:43c8:e50f:9d17:b26a")
+"""The same in place of addresses, one of each version: bytes that are nothing else in a message."""
+
+
+def _packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
+
+
+def _about(address: str, encoded: Callable[[str], bytes]) -> bytes:
+    """Return a rule about an address, which was encoded once for all of that version."""
+    stand_in = _STAND_INS[":" in address]
+    return encoded(stand_in).replace(_packed(stand_in), _packed(address))
 
 
 @functools.lru_cache(maxsize=32)
@@ -229,13 +249,15 @@ def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     return (
         table(here, owned=True),
         chain(here, "way"),
+        chain(here, "mine"),
         chain(here, "in", _INPUT, priority=_EARLY),
         chain(here, "through", _FORWARD, priority=_EARLY),
         chain(here, "to", _PREROUTING, kind="nat", priority=_DSTNAT),
         chain(here, "own", _OUTPUT, kind="nat", priority=_DSTNAT),
         chain(here, "from", _POSTROUTING, kind="nat", priority=_SRCNAT),
         *(rule(here, "way", expressions) for expressions in _policy(ways, (_verdict(_DROP),))),
-        rule(here, "through", (*from_jail, _verdict(_GOTO, "way"))),
+        # Of IPv6 a program may send with any source (IPV6_FREEBIND): what is not the jail's would not be translated.
+        rule(here, "through", (*from_jail, _verdict(_GOTO, "mine"))),
         # To the jail: answers, and what was sent to a port that is published.
         *(rule(here, "through", (*toward, *_tracked(*what), _FINE)) for what in ((0, _ESTABLISHED), (2, _DNAT))),
         rule(here, "through", (*toward, _verdict(_DROP))),
@@ -243,12 +265,31 @@ def _for_any(ways: tuple[Way, ...]) -> tuple[bytes, ...]:
     )
 
 
-def _published(port: Port, to: str) -> _Expressions:
-    data = (socket.inet_aton(to), struct.pack(">H", port.inside))
-    loads = [
+@functools.lru_cache(maxsize=2)
+def _mine(address: str) -> bytes:
+    return rule(f"{TABLE}-{_NAME}", "mine", (*_address(address, source=True), _verdict(_GOTO, "way")))
+
+
+@functools.lru_cache(maxsize=1)
+def _no_other() -> bytes:
+    return rule(f"{TABLE}-{_NAME}", "mine", (_verdict(_DROP),))
+
+
+@functools.lru_cache(maxsize=2)
+def _away(address: str) -> bytes:
+    away = (*_address(address, source=True), *_name(_OIFNAME, _NAME, _NEQ), ("masq", ()))
+    return rule(f"{TABLE}-{_NAME}", "from", away)
+
+
+def _loaded(*data: bytes) -> list[_Expression]:
+    return [
         ("immediate", (("NFTA_IMMEDIATE_DREG", register), ("NFTA_IMMEDIATE_DATA", _value(text))))
-        for register, text in zip((_REG, _REG_2), data, strict=True)
+        for register, text in zip((_REG, _REG_2), data, strict=False)
     ]
+
+
+def _published(port: Port, to: str) -> _Expressions:
+    loads = _loaded(socket.inet_aton(to), struct.pack(">H", port.inside))
     nat: Pairs = (
         ("NFTA_NAT_TYPE", 1),
         ("NFTA_NAT_FAMILY", 2),
@@ -259,10 +300,51 @@ def _published(port: Port, to: str) -> _Expressions:
     return (*where, *loads, ("nat", nat))
 
 
-def brake(rate: int, burst: int) -> tuple[bytes, ...]:
+def senders(device: str, own: tuple[str, ...], *, moved: bool) -> tuple[bytes, ...]:
+    """Return rules for the jail's own network namespace: by a device packets leave with one of its addresses alone.
+
+    Args:
+        device: The way out.
+        own: The jail's addresses.
+        moved: Whether it is a machine of that network, with a link-local address by which it reaches neighbours.
+    """
+    first, last = _around(device, moved=moved)
+    return (*first, *(_about(one, _fine) for one in own), *last)
+
+
+@functools.lru_cache(maxsize=8)
+def _around(device: str, *, moved: bool) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    local = rule(TABLE, "mine", (*_address("fe80::/10", source=True), _FINE))
+    first = (
+        chain(TABLE, "mine", _OUTPUT, priority=_EARLY),
+        rule(TABLE, "mine", (*_name(_OIFNAME, device, _NEQ), _FINE)),
+        rule(TABLE, "mine", (*_neighbours(), _FINE)),
+    )
+    return first, (*((local,) if moved else ()), rule(TABLE, "mine", (_verdict(_GOTO, "no"),)))
+
+
+@functools.lru_cache(maxsize=2)
+def _fine(address: str) -> bytes:
+    return rule(TABLE, "mine", (*_address(address, source=True), _FINE))
+
+
+def as_the_first(device: str, own: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the same for who carries a single address of each version: the others become that on the way out."""
+    messages = [chain(TABLE, "from", _POSTROUTING, kind="nat", priority=_SRCNAT)]
+    for address in own:
+        six, first = ":" in address, first_of(own, address)
+        nat: Pairs = (("NFTA_NAT_TYPE", 0), ("NFTA_NAT_FAMILY", 10 if six else 2), ("NFTA_NAT_REG_ADDR_MIN", _REG))
+        data = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, first)
+        words = (*_name(_OIFNAME, device), *_address(address, source=True), *_loaded(data), ("nat", nat))
+        messages += [rule(TABLE, "from", words)] * (address != first)
+    return tuple(messages)
+
+
+def brake(device: str, rate: int, burst: int) -> tuple[bytes, ...]:
     """Return a table for the jail's own network namespace: what arrives faster is dropped, and sent again later.
 
     Args:
+        device: By which it arrives.
         rate: Bytes per second. What may arrive at once, after a quiet time, is what a second lets through.
         burst: Bytes on top of that.
     """
@@ -277,5 +359,5 @@ def brake(rate: int, burst: int) -> tuple[bytes, ...]:
     return (
         table(here, owned=False),
         chain(here, "in", _INPUT, priority=_EARLY),
-        rule(here, "in", (*_name(_IIFNAME, "lo", _NEQ), ("limit", limit), _verdict(_DROP))),
+        rule(here, "in", (*_name(_IIFNAME, device), ("limit", limit), _verdict(_DROP))),
     )

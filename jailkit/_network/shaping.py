@@ -34,14 +34,14 @@ def slow_sending(words: Netlink, index: int, rate: int) -> None:
         raise _missing("sch_tbf", "CONFIG_NET_SCH_TBF") from error
 
 
-def slow_arrivals(words: Netlink, rate: int) -> None:
-    """Bound what arrives in a network namespace, to `rate` bytes per second; a second's worth may come at once.
+def slow_arrivals(words: Netlink, device: str, rate: int) -> None:
+    """Bound what arrives by an interface, to `rate` bytes per second; a second's worth may come at once.
 
     Raises:
         UnsupportedError: The kernel's packet filters cannot count bytes by time.
     """
     try:
-        words.transact(*brake(rate, _LARGEST))
+        words.transact(*brake(device, rate, _LARGEST))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
             raise

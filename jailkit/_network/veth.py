@@ -37,13 +37,17 @@ _NARROW = 1500
 _POOL6 = ipaddress.IPv6Network("fd6a:6169:6c6b::/48")
 
 
-def addresses_of(plan: NetworkPlan, number: int) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return the gateway's and the jail's pair of addresses, of both versions of IP."""
-    pairs = [(str(pool[2 * number]), str(pool[2 * number + 1])) for pool in (ipaddress.IPv4Network(plan.pool), _POOL6)]
-    (via4, own4), (via6, own6) = pairs
-    for gateway in plan.gateways:
-        via4, via6 = (via4, gateway) if ":" in gateway else (gateway, via6)
-    return (via4, via6), (plan.ip4 or own4, plan.ip6 or own6)
+def addresses_of(plan: NetworkPlan, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return gateways, one for each version of IP that the jail has, and the jail's addresses; IPv4 first."""
+    gateways: list[str] = []
+    own: list[str] = []
+    for pool, asked, six in ((ipaddress.IPv4Network(plan.pool), plan.ip4, False), (_POOL6, plan.ip6, True)):
+        if asked == ():
+            continue
+        named = [one for one in plan.gateways if (":" in one) == six]
+        gateways.append(named[0] if named else str(pool[2 * number]))
+        own += asked or [str(pool[2 * number + 1])]
+    return tuple(gateways), tuple(own)
 
 
 def pair(name: str, inner: str, net: int, mtu: int) -> bytes:
@@ -62,8 +66,8 @@ class Veth:
         self._filter: Netlink | None = None
         self.name = ""
 
-    def open(self, space: Space, ports: tuple[Port, ...]) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Make all of it; return the gateway's and the jail's addresses.
+    def open(self, space: Space, ports: tuple[Port, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Make all of it; return the gateways' and the jail's addresses.
 
         Raises:
             OSError: A step failed. `close` removes what was made.
@@ -85,7 +89,7 @@ class Veth:
             host.ask(
                 *(address(index, text, 128 if ":" in text else 32) for text in gateways),
                 link((), index=index, up=True),
-                *(route(index, to, six=":" in to) for to in own),
+                *(route(index, to) for to in own),
             )
         finally:
             host.close()

@@ -104,7 +104,7 @@ class NetworkPlan:
             (an interface of the host).
         ways: Rules, the first that matches decides; what none matches is refused.
         pool: The private IPv4 network that addresses are taken from.
-        ip4: Address asked for, or None for one of the pool.
+        ip4: Addresses asked for, none for no IPv4, or None for one of the pool.
         ip6: The same for IPv6.
         way6: Whether the jail gets a way out by IPv6: without one, programs use IPv4 at once.
         own: Addresses of the host: what is published on 0.0.0.0 is published on these and on 127.0.0.1.
@@ -114,7 +114,7 @@ class NetworkPlan:
         pod: The place in a pod, or None.
         bandwidth: Bytes per second in each direction, or None.
         interface: The one that is moved.
-        lengths: Of the networks of `ip4` and `ip6`, where they are named.
+        lengths: Of the networks of `ip4` and then `ip6`, where they are named.
         gateways: Those that were named; of veth, packets of these versions of IP are not translated.
         reported: Whether what is refused is noted, to be told of.
     """
@@ -122,8 +122,8 @@ class NetworkPlan:
     means: str
     ways: tuple[Way, ...]
     pool: str
-    ip4: str | None
-    ip6: str | None
+    ip4: tuple[str, ...] | None
+    ip6: tuple[str, ...] | None
     way6: bool
     own: tuple[str, ...]
     ports: tuple[Port, ...]
@@ -132,7 +132,7 @@ class NetworkPlan:
     pod: PodPlan | None = None
     bandwidth: int | None = None
     interface: str = ""
-    lengths: tuple[int, int] = (32, 128)
+    lengths: tuple[int, ...] = ()
     gateways: tuple[str, ...] = ()
     reported: bool = False
 
@@ -154,7 +154,8 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         ways=_ways(wanted, uplink),
         pool=uplink.pool,
         ip4=_bare(wanted.ip4),
-        ip6=_bare(wanted.ip6),
+        # Without a way out, pasta has no use for an address of IPv6, and programs would try it first.
+        ip6=_bare(wanted.ip6 if uplink.has6 and (uplink.way6 or uplink.means != "pasta") else wanted.ip6 or ()),
         way6=any(":" in one for one in wanted.gateway) if wanted.interface else uplink.way6,
         own=uplink.own,
         ports=wanted.published,
@@ -163,7 +164,7 @@ def network_plan(spec: JailSpec, host: Host) -> NetworkPlan | None:
         pod=_pod_plan(spec, wanted, uplink),
         bandwidth=wanted.bandwidth,
         interface=wanted.interface or "",
-        lengths=(_length(wanted.ip4, 32), _length(wanted.ip6, 128)),
+        lengths=tuple(_length(one) for one in (*(wanted.ip4 or ()), *(wanted.ip6 or ()))),
         gateways=wanted.gateway,
         reported=spec.report_denials,
     )
@@ -176,7 +177,7 @@ def _refuse_what_cannot_be(spec: JailSpec, uplink: Uplink) -> None:
             "the network is the host's, not the jail's, and packets made by hand would go round its rules",
             "use net=False; ping needs no raw socket here",
         )
-    for missing, remedy in uplink.missing:
+    for missing, remedy in (*uplink.missing, *_missing_for_addresses(spec.network or Network(), uplink)):
         raise UnsupportedError(_asked(spec), missing, remedy)
     if isinstance(spec.net, Joined) and spec.report_denials and not spec.net.reported:
         raise UnsupportedError(
@@ -192,6 +193,17 @@ def _refuse_what_cannot_be(spec: JailSpec, uplink: Uplink) -> None:
         )
 
 
+def _missing_for_addresses(wanted: Network, uplink: Uplink) -> Iterator[tuple[str, str]]:
+    if wanted.ip6 and not uplink.has6:
+        yield "ip6 names an address, and this kernel has no IPv6", "boot without ipv6.disable=1, or no ip6"
+    if wanted.ip4 == () and not wanted.interface and not uplink.way6 and (wanted.rules or uplink.means == "pasta"):
+        words = "ip4=[] leaves IPv6 alone, by which this host has no way out, or hands on no packets"
+        yield words, "sysctl net.ipv6.conf.all.forwarding=1 and a default route, or an address of IPv4"
+    taken = {*(_bare(wanted.ip4) or ()), *(_bare(wanted.ip6) or ())}.intersection(uplink.own)
+    if uplink.means == "veth" and taken:
+        yield f"{', '.join(sorted(taken))} is an address of this host", "give the jail another one"
+
+
 def _pod_plan(spec: JailSpec, wanted: Network, uplink: Uplink) -> PodPlan | None:
     if wanted.name is None:
         return None
@@ -205,12 +217,13 @@ def _pod_plan(spec: JailSpec, wanted: Network, uplink: Uplink) -> PodPlan | None
     )
 
 
-def _bare(address: str | None) -> str | None:
-    return address.partition("/")[0] if address else None
+def _bare(addresses: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return addresses without lengths, each in the one way to write it: it is claimed by that."""
+    return None if addresses is None else tuple(str(ipaddress.ip_interface(one).ip) for one in addresses)
 
 
-def _length(address: str | None, default: int) -> int:
-    return int((address or "").partition("/")[2] or default)
+def _length(address: str) -> int:
+    return int(ipaddress.ip_interface(address).network.prefixlen)
 
 
 def _asked(spec: JailSpec) -> str:
@@ -227,13 +240,17 @@ def resolvers(wanted: Network, uplink: Uplink) -> tuple[str, ...]:
         return wanted.dns
     if not any(rule.to == "public" for rule in wanted.rules):
         return ()  # names of rules are in /etc/hosts; a name server would be a way to tell things to anybody
-    if uplink.resolvers_out_of_reach:
+    usable = tuple(one for one in uplink.resolvers if (wanted.ip6 if ":" in one else wanted.ip4) != ())
+    found = uplink.resolvers_out_of_reach and f"listen on its own loopback: {uplink.resolvers_out_of_reach}"
+    if uplink.resolvers and not usable:
+        found = f"have addresses of a version of IP that the jail has not: {', '.join(uplink.resolvers)}"
+    if found:
         raise UnsupportedError(
             "name resolution with a network",
-            f"the host's name servers listen on its own loopback: {uplink.resolvers_out_of_reach}",
+            f"the host's name servers {found}",
             'name others, as in net=Network(dns=["192.0.2.53"]), or none: dns=[]',
         )
-    return uplink.resolvers
+    return usable
 
 
 LOOPBACK_NAMES = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -364,9 +381,11 @@ def _details(wanted: Network) -> str:
     """Say what was asked for beside `allow`."""
     refused = ", ".join(map(_in_words, wanted.refused))
     servers = ", ".join(wanted.dns or ()) or "none"
+    own = ", ".join((*(wanted.ip4 or ()), *(wanted.ip6 or ())))
     ports = ", ".join(f"{one.address}:{one.number} to {one.inside}/{one.protocol}" for one in wanted.published)
     return (
         (f", but not {refused}" if refused else "")
+        + (f"; addresses: {own}" if own else "")
         + ("" if wanted.dns is None else f"; name servers: {servers}")
         + (f"; published: {ports}" if ports else "")
     )

@@ -88,10 +88,15 @@ def denials(live: LiveJail, listener: Listener | None, notices: Notices | None) 
 
 def _packet(refused: Refused, remedy: str) -> Denial:
     where = _printed(refused.address, refused.port)
-    call, verb = ("connect", "connect to") if refused.protocol == "tcp" else ("sendto", "send to")
     words = f"{where}/{refused.protocol}"
-    what = f"{verb} {where if call == 'connect' else words}"
-    return Denial(call=call, what=what, count=refused.count, remedy=remedy.format(words))
+    call, what = "sendto", f"send to {words}"
+    if refused.protocol == "tcp":
+        call, what = "connect", f"connect to {where}"
+    elif refused.protocol == "ping":
+        what = f"ping {refused.address}"
+    # Of other protocols a rule takes no ports: it opens the address.
+    opened = words if refused.protocol in ("tcp", "udp") else refused.address
+    return Denial(call=call, what=what, count=refused.count, remedy=remedy.format(opened))
 
 
 @functools.lru_cache(maxsize=8)

@@ -104,9 +104,10 @@ class Denial:
     with ENOSYS, of which libraries use another; files that are not in the jail, and what their modes, mounts and
     Landlock refuse; without a network, datagrams with an address of their own.
 
-    With a network that has a way out, its packet filter tells of the connections (TCP) and datagrams (UDP) that a rule
-    refused. These are the kernel's word, but not of which program: what programs refuse that run side by side in one
-    network is told of the one that ends next. Other protocols are not told, nor more than 1024 different addresses.
+    With a network that has a way out, its packet filter tells of the connections (TCP), datagrams (UDP, UDP-Lite, DCCP,
+    SCTP) and pings (ICMP) that a rule refused. These are the kernel's word, but not of which program: what programs
+    are refused that run side by side in one network is told of the one that ends next. Not told is what is beyond
+    1024 different addresses.
 
     Attributes:
         call: Name of the system call, of packets ``connect`` or ``sendto``; "" where more different things were
@@ -134,9 +135,9 @@ class Refused:
     """Packets that the filter of a jail's network has refused.
 
     Attributes:
-        protocol: ``tcp`` or ``udp``.
+        protocol: ``tcp``, ``udp``, ``dccp``, ``sctp``, ``udplite`` or ``ping``.
         address: Where they were to go.
-        port: The same.
+        port: The same; 0 for ``ping``.
         count: How many.
     """
 

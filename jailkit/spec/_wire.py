@@ -15,9 +15,9 @@ class Wire(Protocol):
     """What is looked at of a `Network`."""
 
     @property
-    def ip4(self) -> str | None: ...
+    def ip4(self) -> tuple[str, ...] | None: ...
     @property
-    def ip6(self) -> str | None: ...
+    def ip6(self) -> tuple[str, ...] | None: ...
     @property
     def interface(self) -> str | None: ...
     @property
@@ -39,16 +39,27 @@ def check_wire(wire: Wire) -> None:
     """
     if wire.interface and not (wire.ip4 or wire.ip6):
         raise SpecError("network.ip4", None, "an address for the interface, as 192.0.2.9/24; or ip6, or both")
+    if wire.ip4 == () == wire.ip6:
+        raise SpecError("network.ip6", (), "with ip4=[], at least one address, or None; net=False has neither")
     if wire.interface and wire.ports:
         raise SpecError("network.ports", wire.ports, "nothing with interface: the jail itself is on that network")
-    for field, address, version in (("ip4", wire.ip4, 4), ("ip6", wire.ip6, 6)):
-        gateway = gateway_of(wire, version)
-        if gateway and not address:
-            raise SpecError(f"network.{field}", address, f"an address in the network of the gateway {gateway}")
-        if address:
-            _check_length(wire, f"network.{field}", address, gateway)
-        if address and gateway and not _fits(gateway, ipaddress.ip_interface(address), wire.interface):
-            raise SpecError("network.gateway", gateway, f"another address in the network of {address}")
+    if wire.ip4 == () and wire.ports:
+        raise SpecError("network.ports", wire.ports, "nothing with ip4=[]: ports of the host are published by IPv4")
+    for field, addresses, version in (("ip4", wire.ip4, 4), ("ip6", wire.ip6, 6)):
+        _check_version(wire, f"network.{field}", addresses or (), gateway_of(wire, version))
+
+
+def _check_version(wire: Wire, field: str, addresses: tuple[str, ...], gateway: str) -> None:
+    if gateway and not addresses:
+        raise SpecError(field, None, f"an address in the network of the gateway {gateway}")
+    for address in addresses:
+        _check_length(wire, field, address, gateway)
+    named = [ipaddress.ip_interface(address) for address in addresses]
+    found = ipaddress.ip_address(gateway) if gateway else None
+    taken = any(found == address.ip for address in named)
+    if gateway and (taken or not any(_fits(gateway, address, wire.interface) for address in named)):
+        words = f"another address in the network of {' or '.join(addresses)}"
+        raise SpecError("network.gateway", gateway, words)
 
 
 def _check_length(wire: Wire, field: str, address: str, gateway: str) -> None:
@@ -63,7 +74,7 @@ def _fits(gateway: str, address: ipaddress.IPv4Interface | ipaddress.IPv6Interfa
     found = ipaddress.ip_address(gateway)
     if found.version == 6 and found.is_link_local:
         return interface is not None
-    return found in address.network and found != address.ip and found not in _special(address.network)
+    return found in address.network and found not in _special(address.network)
 
 
 def _special(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Iterator[object]:

@@ -24,6 +24,7 @@ _RULE = re.compile(
 _PORT = re.compile(r"(?:(?P<address>\[[^\]]+\]|[^:\[\]/]+):)?(?P<number>[0-9]{1,5})(?P<protocol>/tcp|/udp)?")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_MOST_ADDRESSES = 64
 _RULE_WORDS = (
     'TARGET[:PORT[-PORT]][/tcp or /udp], where TARGET is "public", an address, a network such as 10.0.0.0/8 or '
     "[2001:db8::]/32, or a host name"
@@ -152,23 +153,38 @@ def _ports(value: Any) -> Any:
     return tuple(sorted(value.items(), key=str)) if isinstance(value, Mapping) else value
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else check.as_tuple(value)
+
+
 def _gateways(value: Any) -> Any:
-    return () if value is None else (value,) if isinstance(value, str) else check.as_tuple(value)
+    return () if value is None else _one_or_more(value)
 
 
-def _one_address(version: int) -> check.Validator:
+def _addresses(version: int) -> check.Validator:
     def validate(instance: object, attribute: Any, value: Any) -> None:
-        words = f"an IPv{version} address that one machine can have, or None"
+        words = f"IPv{version} addresses that one machine can have, or None"
         if value is None:
             return
-        bare, slash, length = value.partition("/") if isinstance(value, str) else ("", "", "")
-        if not _is_address(bare, version) or (slash and not _is_length(length, version)):
-            raise check.refuse(instance, attribute, value, words)
-        address = ipaddress.ip_address(bare)
-        if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
-            raise check.refuse(instance, attribute, value, words)
+        if not isinstance(value, tuple) or len(value) > _MOST_ADDRESSES:
+            raise check.refuse(instance, attribute, value, f"{words}; at most {_MOST_ADDRESSES}")
+        for one in value:
+            if not _is_own(one, version):
+                raise check.refuse(instance, attribute, one, words)
+        if len({ipaddress.ip_interface(one).ip for one in value}) < len(value):
+            raise check.refuse(instance, attribute, value, "each address once")
 
     return validate
+
+
+def _is_own(text: object, version: int) -> bool:
+    """Whether it is an address, with or without the length of its network, that a machine can have."""
+    bare, slash, length = text.partition("/") if isinstance(text, str) else ("", "", "")
+    if not _is_address(bare, version) or (slash and not _is_length(length, version)):
+        return False
+    found: Any = ipaddress.ip_address(bare)
+    strange = found.is_loopback or found.is_multicast or found.is_unspecified or found.is_link_local
+    return not strange and not (version == 6 and found.ipv4_mapped)
 
 
 def _is_length(text: str, version: int) -> bool:
@@ -224,10 +240,14 @@ class Network:
     asked can be told things.
 
     Attributes:
-        ip4: The IPv4 address of the jail. Default: None, one of a private network that no other jail has. An address
-            that another jail on this host has is a `LaunchError`. With `interface` or `gateway` it has the length of
-            its network behind it: ``"192.0.2.9/24"``.
-        ip6: The same for IPv6.
+        ip4: The IPv4 addresses of the jail: one as a text, or a list of at most 64. The first is the one that its
+            connections come from, unless a program binds to another, and that published ports lead to. The rules hold
+            for all of them, and nothing leaves with an address that is none of them; of an ordinary user, whatever
+            leaves has the host's. Default: None, one of a private network that no other jail has; with `interface`,
+            none. An empty list: no IPv4, as ``ip4=disable`` of FreeBSD's jail(8). An address that another jail on this
+            host has is a `LaunchError`. With `interface` or `gateway` each has the length of its network behind it:
+            ``"192.0.2.9/24"``.
+        ip6: The same for IPv6; no published port leads there.
         dns: Addresses of name servers for the jail's ``/etc/resolv.conf``, which may be asked (port 53) whatever the
             rules say. Default: None, those of the host, if ``public`` may be reached, and else none.
         ports: Ports of the host behind which are ports of the jail: a mapping from a port, or a text such as
@@ -246,8 +266,8 @@ class Network:
             4294967295, counted with the heads of the packets. Kept by the kernel, outside the jail (tc-tbf(8)); for an
             ordinary user, what arrives too fast is dropped (nft(8)), so that senders slow down. For a moment after a
             quiet time more is let through: a tenth of a second's worth, at least 16 KiB; for an ordinary user, what
-            arrives in a second. Loopback is not counted, nor is it a share: it bounds this jail, and keeps nothing
-            free for others. Default: None, no bound.
+            arrives in a second. Neither the loopback nor a pod is counted; nor is it a share: it bounds this jail, and
+            keeps nothing free for others. Default: None, no bound.
         interface: An interface of the host, physical or virtual, that is the jail's as long as it lives: its only way
             out, with the addresses that `ip4` and `ip6` name (nobody is asked for any). For root. The rules are those
             above, for what the jail sends; whoever is on that network may connect to what listens in the jail. It comes
@@ -255,10 +275,11 @@ class Network:
             down and without addresses; under the name ``moved0`` or the like, with the old one as its alias, where
             another took its name meanwhile (`RuntimeWarning`). Default: None.
         gateway: Address of the machine that knows the way to other networks, or two, one of each version of IP; it lies
-            in the network of `ip4` or `ip6`, or is link-local. With `interface`, the next hop; default: none, the jail
-            reaches its own network alone. Without `interface`, the address of the host towards the jail: packets leave
-            the host with the jail's address, not translated, and the networks beyond have to know the way to it. For
-            root. Default: the address comes from the private network, and is translated to that of the host.
+            in the network of one of `ip4` or `ip6`, or is link-local. With `interface`, the next hop; default: none,
+            the jail reaches its own networks alone. Without `interface`, the address of the host towards the jail:
+            packets leave the host with the jail's address, not translated, and the networks beyond have to know the
+            way to it. For root. Default: the address comes from the private network, and is translated to that of the
+            host.
 
     Raises:
         SpecError: Something is no address, port or rule; or is there twice.
@@ -269,8 +290,12 @@ class Network:
     (Port(number=8080, inside=80, address='127.0.0.1', protocol='tcp'),)
     """
 
-    ip4: str | None = attrs.field(default=None, kw_only=True, validator=_one_address(4))
-    ip6: str | None = attrs.field(default=None, kw_only=True, validator=_one_address(6))
+    ip4: Any = attrs.field(
+        default=None, kw_only=True, converter=attrs.converters.optional(_one_or_more), validator=_addresses(4)
+    )
+    ip6: Any = attrs.field(
+        default=None, kw_only=True, converter=attrs.converters.optional(_one_or_more), validator=_addresses(6)
+    )
     dns: Addresses | None = attrs.field(
         default=None, kw_only=True, converter=attrs.converters.optional(_texts), validator=_check_dns
     )

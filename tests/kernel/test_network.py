@@ -203,6 +203,32 @@ def test_a_jail_cannot_reach_another_that_its_rules_would_let_it_reach(world: Be
     assert (list(mine.values()), others) == (["REACHED"], "out\n")
 
 
+OTHERS = """
+import socket
+def other(protocol, kind, to):
+    with socket.socket(socket.AF_INET, kind, protocol) as sock:
+        sock.settimeout(60)
+        sock.connect((to, 80))
+        if kind == socket.SOCK_DGRAM:
+            sock.send(b"hello")
+kinds = {"udplite": (136, socket.SOCK_DGRAM), "sctp": (132, socket.SOCK_STREAM), "mptcp": (262, socket.SOCK_STREAM)}
+say({name: attempt(other, *kind, "192.168.50.7") for name, kind in kinds.items()})
+"""
+
+
+def test_no_other_protocol_goes_round_the_rules(world: Bed, user: bool) -> None:
+    """What a kernel has beside TCP and UDP, and gives to everybody, is refused where they are."""
+    code = f"""
+    def others(net):
+        with Jail(net=net) as jail:
+            return json.loads(jail.run(program({OTHERS!r}), timeout=100, text=True).check().stdout)
+    say([others(True), others("host")])
+    """
+    refused, control = world.python(code, user=user)
+    assert [name for name, what in refused.items() if what == "POSSIBLE"] == []
+    assert {refused[name] for name, what in control.items() if what == "POSSIBLE"} <= {"EPERM", REFUSED}
+
+
 def test_real_clients(world: Bed, user: bool) -> None:
     """A client fetches by name, also what is large; ping needs no raw socket."""
     code = """

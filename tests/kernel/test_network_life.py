@@ -240,6 +240,18 @@ def test_name_servers_on_the_hosts_loopback(world: Bed) -> None:
     assert found == ["REACHED"]
 
 
+def test_a_host_without_a_name_server(world: Bed, user: bool) -> None:
+    """Has no names, and addresses as any other."""
+    world.sh("echo >/etc/resolv.conf")
+    try:
+        found = world.python(
+            "with Jail(net=True) as jail:\n    say(dial(jail, ('203.0.113.80', 80), ('web.test', 80)))", user=user
+        )
+    finally:
+        world.sh("echo nameserver 203.0.113.53 >/etc/resolv.conf")
+    assert list(found.values()) == ["REACHED", "no such name"]
+
+
 def test_a_forked_child_leaves_the_network_to_its_parent(world: Bed, user: bool) -> None:
     """The end of the child changes nothing, and its copies of descriptors keep nothing alive."""
     code = """

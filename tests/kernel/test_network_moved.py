@@ -58,6 +58,42 @@ def test_a_moved_interface_is_the_jails_and_comes_back(wire: Bed) -> None:
     assert back(wire, "eth7")
 
 
+def test_a_moved_interface_has_several_addresses(wire: Bed) -> None:
+    """In one network or in several; the first of a network is chosen there, and the first of all beyond it."""
+    wire.sh("ip addr add 10.8.8.1/24 dev up7; ip addr add fd08::1/64 dev up7 nodad", place=wire.lan)
+    code = """
+    net = jailkit.Network(
+        interface="eth7", gateway=["10.8.8.1", "fd08::1"], allow=["10.8.0.0/15", "192.168.50.7", "fd08::/15", "2001:db8::1"],
+        ip4=["10.9.9.5/24", "10.9.9.6/24", "10.8.8.5/24"], ip6=["fd09::5/64", "fd09::6/64", "fd08::5/64"],
+    )
+    look = program('''
+    import socket
+    found = {}
+    for to in ("10.9.9.1", "10.8.8.1", "192.168.50.7", "fd09::1", "fd08::1", "2001:db8::1"):
+        with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((to, 80))
+            found[to] = sock.getsockname()[0]
+    for own, to in (("10.9.9.6", "10.9.9.1"), ("10.8.8.5", "10.8.8.1"), ("fd09::6", "fd09::1"), ("fd08::5", "fd08::1")):
+        found[own] = attempt(socket.create_connection, (to, 80), 60, (own, 0))
+    say(found)
+    ''')
+    with Jail(net=net) as jail:
+        say([jail.addresses, json.loads(jail.run(look, timeout=100, text=True).check().stdout)])
+    """
+    own, found = wire.python(code)
+    assert own == ["10.9.9.5", "10.9.9.6", "10.8.8.5", "fd09::5", "fd09::6", "fd08::5"]
+    assert found == {
+        "10.9.9.1": "10.9.9.5",
+        "10.8.8.1": "10.8.8.5",
+        "192.168.50.7": "10.9.9.5",
+        "fd09::1": "fd09::5",
+        "fd08::1": "fd08::5",
+        "2001:db8::1": "fd09::5",
+        **dict.fromkeys(("10.9.9.6", "10.8.8.5", "fd09::6", "fd08::5"), "POSSIBLE"),
+    }
+    assert back(wire, "eth7")
+
+
 @pytest.mark.requires("macvlan")
 def test_a_macvlan_is_an_interface_too(wire: Bed) -> None:
     """One that the kernel destroys with its namespace outlives the jail, and keeps what it is."""

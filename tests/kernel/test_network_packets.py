@@ -79,6 +79,33 @@ def test_what_was_refused_is_told(world: Bed, user: bool) -> None:
     assert 'net=Network(allow=["public", "192.168.50.7:80/tcp"])' in first
 
 
+def test_a_ping_that_was_refused_is_told(world: Bed, user: bool) -> None:
+    """By both versions of IP, without a port; a rule for the address alone opens it. What the kernel sends is not told."""
+    code = """
+    ping = program('''
+    import socket
+    def ping(address):
+        six = ":" in address
+        kind, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
+        with socket.socket(kind, socket.SOCK_DGRAM, protocol) as sock:
+            return attempt(sock.sendto, bytes([128 if six else 8, 0, 0, 0, 0, 1, 0, 1]), (address, 0))
+    say([ping(address) for address in ("203.0.113.80", "192.168.50.7", "fd12::1")])
+    ''')
+    said = []
+    for allow in (["203.0.113.80"], ["203.0.113.80", "192.168.50.7", "fd12::1"], ["203.0.113.80:80"]):
+        with Jail(net=jailkit.Network(allow=allow), report_denials=True) as jail:
+            result = jail.run(ping, text=True).check()
+            said.append([json.loads(result.stdout), [[one.call, one.what, one.remedy[-18:]] for one in result.denials]])
+    say(said)
+    """
+    one, every, ports = world.python(code, user=user)
+    lan = ["sendto", "ping 192.168.50.7", '[..., "192.168.50.7"]'[-18:]]
+    six = ["sendto", "ping fd12::1", 'allow=[..., "fd12::1"]'[-18:]]
+    assert (one[0][:2], one[1]) == (["POSSIBLE", "EPERM"], [lan, six])  # by IPv6 the program hears nothing of it
+    assert every == [["POSSIBLE"] * 3, []]
+    assert [what for _, what, _ in ports[1]] == ["ping 192.168.50.7", "ping 203.0.113.80", "ping fd12::1"]
+
+
 def test_a_flood_of_refused_packets_is_bounded(world: Bed) -> None:
     """A program that is refused all the time fills no list of the host program; the rest is counted."""
     code = """

@@ -91,7 +91,7 @@ def test_every_limit_has_an_option(name: str) -> None:
 
 
 NETWORK: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "ip4": (["--ip4", "10.9.9.5"], {"ip4": "10.9.9.5"}),
+    "ip4": (["--ip4", "10.9.9.5", "--ip4", "10.9.8.5"], {"ip4": ["10.9.9.5", "10.9.8.5"]}),
     "ip6": (["--ip6", "fd09::5"], {"ip6": "fd09::5"}),
     "dns": (["--dns", "192.0.2.53", "--dns", "192.0.2.54"], {"dns": ["192.0.2.53", "192.0.2.54"]}),
     "ports": (
@@ -123,6 +123,7 @@ def test_rules_and_switches_share_an_option() -> None:
     assert parsed.net == Network(allow=["db:5432"])
     assert parsed.allow == Allow(ptrace=True, mlock=True, sysvipc=True)
     assert spec("--net", "nat", "--allow", "none", "--dns", "none").net == Network(allow=[], dns=[])
+    assert spec("--net", "nat", "--ip6", "none").net == Network(ip6=[])
     assert spec("--net", "nat").net is True
 
 

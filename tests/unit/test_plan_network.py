@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 from typing import Any
 
@@ -96,11 +97,11 @@ def test_what_is_denied_is_refused(allow: list[str], deny: list[str]) -> None:
     """Whatever is allowed beside it, a rule of `deny` wins; and nothing is open that no rule of `allow` opens."""
     plan = planned(Network(allow=allow, deny=deny, dns=[]))
     alone = planned(Network(allow=["0.0.0.0/0", "::/0"], deny=deny, dns=[]))
+    one_by_one = [planned(Network(allow=[word], dns=[])) for word in allow]
     for address in (*PUBLIC, *PRIVATE, *PRIVATE6):
         for port, protocol in ((80, "tcp"), (443, "tcp"), (80, "udp")):
             assert not lets(plan, address, port, protocol) or lets(alone, address, port, protocol)
             if lets(plan, address, port, protocol):
-                one_by_one = [planned(Network(allow=[word], dns=[])) for word in allow]
                 assert any(lets(one, address, port, protocol) for one in one_by_one)
     assert not any(lets(plan, address) for address in CLOSED)
 
@@ -195,11 +196,58 @@ def test_a_moved_interface_is_in_the_plan() -> None:
     plan = compile_plan(JailSpec(net=net), host(means="moved"))
     made = plan.network
     assert made is not None
-    assert (made.interface, made.ip4, made.ip6, made.lengths) == ("eth7", "10.9.9.5", "fd09::5", (24, 64))
+    assert (made.interface, made.ip4, made.ip6, made.lengths) == ("eth7", ("10.9.9.5",), ("fd09::5",), (24, 64))
     assert (made.gateways, made.way6) == (("10.9.9.1",), False)
     (found,) = [one for one in plan.isolation if one.name == "network"]
     assert "the interface eth7" in found.fact
     assert len(where(steps_of(plan), "setns", flags=("CLONE_NEWNET",))) == 1
+
+
+def test_addresses_are_each_written_in_one_way() -> None:
+    """By that they are claimed. None named is one of the pool; without a way out pasta has none of IPv6."""
+    whole = compile_plan(JailSpec(net=Network(ip4=["10.9.9.5", "10.9.9.6"], ip6="FD00:0:0::0005")), host())
+    plan = whole.network
+    assert plan is not None
+    assert (plan.ip4, plan.ip6) == (("10.9.9.5", "10.9.9.6"), ("fd00::5",))
+    assert "addresses: 10.9.9.5, 10.9.9.6, " in explain(whole)
+    assert (planned(True).ip4, planned(True).ip6) == (None, None)
+    assert planned(True, means="pasta", way6=False).ip6 == planned(True, has6=False).ip6 == ()
+    assert planned(Network(ip6="fd00::5"), means="pasta", way6=False).ip6 == ("fd00::5",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts", "words"),
+    [
+        ({"ip6": "fd00::5"}, {"has6": False}, "no IPv6"),
+        ({"ip4": [], "dns": []}, {"way6": False}, "no way out"),
+        ({"ip4": [], "allow": []}, {"way6": False, "means": "pasta"}, "no way out"),
+        ({"ip4": []}, {}, "a version of IP that the jail has not: 192.0.2.53"),
+        ({"ip4": ["10.9.9.5", "10.5.5.5"]}, {}, "10.5.5.5 is an address of this host"),
+        ({"ip6": "2001:db8:9:0::9"}, {}, "2001:db8:9::9 is an address of this host"),
+    ],
+)
+def test_addresses_that_cannot_be_had_are_refused(fields: dict[str, Any], facts: dict[str, Any], words: str) -> None:
+    """By what is missing, before anything is made."""
+    with pytest.raises(UnsupportedError) as caught:
+        planned(Network(**fields), **facts)
+    assert words in str(caught.value)
+
+
+def test_one_version_alone_has_its_name_servers() -> None:
+    """Those of the host that the jail has no address for are left out."""
+    servers = {"resolvers": ("192.0.2.53", "2001:db8::53")}
+    plan = compile_plan(JailSpec(net=Network(ip4=[])), host(**servers))
+    texts = {one.path: one.text.decode() for one in steps_of(plan) if one.op == "file"}
+    assert texts["files/resolv.conf"] == "nameserver 2001:db8::53\n"
+    assert planned(Network(ip4=[], allow=[]), way6=False).ip4 == ()
+
+
+@pytest.mark.parametrize("address", ["10.9.9.5", "fd00::5"])
+def test_a_rule_about_an_address_is_encoded_once_for_all(address: str) -> None:
+    """And is then the same, byte for byte, as one that was encoded for it."""
+    rules = importlib.import_module("jailkit._network.rules")
+    for encoded in (rules._mine, rules._away, rules._fine):
+        assert rules._about(address, encoded) == encoded(address)
 
 
 def test_a_gateway_without_an_interface_is_no_nat() -> None:

@@ -82,7 +82,10 @@ def test_a_port_in_parts(outside: Any, port: Port) -> None:
         *(("dns", value) for value in (["127.0.0.53"], ["a"], ["1.1.1.1"] * 4, "1.1.1.1", ["::1"])),
         *(("ip4", value) for value in ("10.0.0.0/8", "2001:db8::1", "127.0.0.1", "224.0.0.1", "0.0.0.0", "x", 5)),
         ("ip4", "169.254.1.1"),
-        *(("ip6", value) for value in ("10.0.0.1", "::1", "fe80::1", "ff02::1", "::")),
+        *(("ip6", value) for value in ("10.0.0.1", "::1", "fe80::1", "ff02::1", "::", "::ffff:10.0.0.1")),
+        *(("ip4", value) for value in (["10.0.0.1", "10.0.0.1"], ["10.0.0.1", "::1"], [None], {"10.0.0.1": 1}.items())),
+        ("ip4", [f"10.0.0.{number}" for number in range(1, 66)]),
+        ("ip6", ["fd00::5", "FD00:0::5"]),
     ],
 )  # fmt: skip
 def test_what_is_refused(field: str, value: Any) -> None:
@@ -112,7 +115,8 @@ def test_a_network_is_a_value() -> None:
     """Equal when made of the same words, hashable, and printable in the words that make it."""
     net = Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1")
     assert net == Network(allow=("a:1",), ports={80: 80}, ip4="10.0.0.1")
-    assert len({net, Network(allow=["a:1"], ports={80: 80}, ip4="10.0.0.1"), Network()}) == 2
+    assert len({net, Network(allow=["a:1"], ports={80: 80}, ip4=["10.0.0.1"]), Network()}) == 2
+    assert Network(ip4=[]) != Network(ip6=[]) != Network()
 
 
 @pytest.mark.parametrize("net", [False, "host"])
@@ -147,6 +151,13 @@ def test_what_is_no_name_of_a_pod(name: Any) -> None:
         ({"interface": "eth7", "ip6": "fd09::5"}, "ip6"),
         ({"interface": "eth7", "ip4": "10.9.9.5/24", "ports": {80: 80}}, "ports"),
         ({"ip4": "10.9.9.5/24"}, "ip4"),
+        ({"interface": "eth7", "ip4": [], "ip6": []}, "ip4"),
+        ({"interface": "eth7", "ip4": ["10.9.9.5/24", "10.9.9.6"]}, "ip4"),
+        ({"ip4": ["10.9.9.5/24", "10.9.8.5"], "gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": ["10.9.9.5/24", "10.9.9.1/24"], "gateway": "10.9.9.1"}, "gateway"),
+        ({"ip4": [], "gateway": "10.9.9.1"}, "ip4"),
+        ({"ip4": [], "ports": {80: 80}}, "ports"),
+        ({"ip4": [], "ip6": []}, "ip6"),
         ({"ip4": "10.9.9.5/33", "interface": "eth7"}, "ip4"),
         ({"ip4": "10.9.9.5/0", "interface": "eth7"}, "ip4"),
         ({"gateway": "10.9.9.1"}, "ip4"),
@@ -180,6 +191,8 @@ def test_what_does_not_fit_an_interface_or_a_gateway(fields: dict[str, Any], wro
         {"interface": "eth7", "ip6": "fd09::5/64", "gateway": "fe80::1"},
         {"interface": "eth7", "ip4": "10.9.9.5/24", "ip6": "fd09::5/64", "gateway": ["10.9.9.1", "fd09::1"]},
         {"ip4": "10.9.9.5/24", "gateway": "10.9.9.1", "ports": {80: 80}},
+        {"interface": "eth7", "ip4": ["10.9.9.5/24", "10.8.8.5/24"], "ip6": [], "gateway": "10.8.8.1"},
+        {"ip4": ["10.9.9.5/24", "10.9.9.6/24"], "ip6": ["fd00::5"], "gateway": "10.9.9.1"},
     ],
 )
 def test_what_fits(fields: dict[str, Any]) -> None:
