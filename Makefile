@@ -238,7 +238,7 @@ fuzz: need-fuzz
 fuzz-corpus: $(VENV)/.stamp-install $(VENV)/.stamp-test
 	@$(BOUND) 60 $(BIN)/python tests/fuzz/corpus.py
 
-bench: need-bench $(VENV)/.stamp-install
+bench: need-bench $(VENV)/.stamp-install $(VENV)/.stamp-test
 	@$(BOUND) 3000 $(BIN)/python benchmarks
 
 # Needs the package index: suites of other projects, with and without jails.
