@@ -21,7 +21,7 @@ from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
 from jailkit.pytest_plugin.touched import note, unseen
 from jailkit.pytest_plugin.wanted import Wanted, wanted
-from pytest_jailkit import FIXTURES, is_jailed
+from pytest_jailkit import FIXTURES, is_debugged, is_jailed
 
 __all__ = ["run_jailed"]
 
@@ -49,7 +49,7 @@ def run_jailed(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
 
 def _applies(item: pytest.Item) -> bool:
     """Leave out what runs nothing, what is to be debugged, and what makes jails itself."""
-    if item.config.getoption("usepdb") or item.config.getoption("trace"):
+    if is_debugged(item.config):
         return False
     if FIXTURES & set(getattr(item, "fixturenames", ())):
         if item.get_closest_marker("jailed"):

@@ -86,7 +86,15 @@ def wanted(item: pytest.Item) -> Wanted:
 
 @functools.lru_cache(maxsize=1)
 def _limits(timeout: str, memory: str) -> Limits:
-    return Limits(wall_seconds=float(timeout), **({"memory": int(memory)} if memory else {}))
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        raise pytest.UsageError(f"jailed_timeout is a number of seconds, not {timeout!r}") from None
+    try:
+        size = int(memory) if memory else None
+    except ValueError:
+        raise pytest.UsageError(f"jailed_memory is a number of bytes, not {memory!r}") from None
+    return Limits(wall_seconds=seconds, memory=size)
 
 
 class _Changed:

@@ -248,6 +248,10 @@ def test_options_of_pytest(project: Project) -> None:
     code, said = project.run("--jailed", "--pdb")
     assert code == 0
     assert "a debugger cannot follow" in said
+    assert "in a jail of its own" not in said
+    with open(f"{project.path}/test_it.py", "a") as file:
+        file.write("import pytest\ntest_a = pytest.mark.jailed(test_a)\ndef test_b(): pass\n")
+    assert "with --pdb and --trace, 1 run without" in project.run("--pdb")[1]  # also where the mark asks
 
 
 def test_marks_and_settings(project: Project) -> None:
@@ -271,6 +275,14 @@ def test_marks_and_settings(project: Project) -> None:
     assert "takes the keywords" in project.run()[1]
     project.write("test_it.py", "import pytest\n@pytest.mark.jailed\ndef test_it(jail): pass\n")
     assert "cannot use fixtures that make jails" in project.run()[1]
+    project.write("test_it.py", "import pytest\n@pytest.mark.jailed\ndef test_it(): pass\n")
+    for wrong, words in (
+        ("jailed_timeout=soon", "jailed_timeout is a number of seconds, not 'soon'"),
+        ("jailed_memory=1GiB", "jailed_memory is a number of bytes, not '1GiB'"),
+        ("jailed_unsupported=ignore", "jailed_unsupported is one of fail, skip, run, not 'ignore'"),
+    ):
+        code, said = project.run("-o", wrong)
+        assert (code, words in said) == (pytest.ExitCode.USAGE_ERROR, True), said
 
 
 def test_where_no_jail_can_be_made(project: Project) -> None:
