@@ -4,8 +4,8 @@ Needs the package index: the source distributions come from there, and what thei
 what the index has as a wheel of the same version; the tests are those of the source distribution. Differences with a
 known cause are listed with it, and only others make the exit code 1.
 
-Both runs have CI=1, by which Hypothesis draws the same examples each time and has no deadlines, so that a busy machine
-makes no difference.
+In both runs Hypothesis draws the same examples each time, keeps none and has no deadlines, whatever a suite says, so
+that neither chance nor a busy machine makes a difference.
 """
 
 from __future__ import annotations
@@ -57,7 +57,19 @@ SUITES = {
 RECORD = """
     import json, os
 
+    import pytest
+
     FOUND = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(items):
+        from hypothesis import settings
+
+        for item in items:
+            test = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+            own = getattr(test, "_hypothesis_internal_use_settings", None)
+            if own is not None:
+                test._hypothesis_internal_use_settings = settings(own, deadline=None, derandomize=True, database=None)
 
     def pytest_configure(config):
         global CONFIG
