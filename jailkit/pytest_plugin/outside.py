@@ -182,7 +182,7 @@ class _Test:
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing
-            report = self._report(when, f"{self.item.nodeid}: {why}", sections=sections, began=began)
+            report = self._report(when, why, sections=sections, began=began)
             if when == "teardown":
                 return report
             self._log(report)

@@ -12,7 +12,7 @@ from tests.projects import Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.requires("userns", "python"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.requires("userns", "python"), pytest.mark.timeout(400)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "pytest.md"
 

@@ -11,7 +11,7 @@ from tests.projects import Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(400)]
 
 
 def test_what_is_not_hermetic_is_listed(project: Project) -> None:
