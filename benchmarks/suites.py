@@ -51,7 +51,6 @@ SUITES = {
         },
     ),
     "itsdangerous": Suite(needs=("freezegun",)),
-    "werkzeug": Suite(needs=("ephemeral-port-reserve", "watchdog", "cryptography")),
 }
 
 RECORD = """

@@ -148,6 +148,7 @@ def _settle(before: Open) -> None:
 
 def _debug(*_: Any, **__: Any) -> NoReturn:
     """Stand in for a debugger, which ``breakpoint()`` calls: it would read from /dev/null, and quit without a word."""
+    __tracebackhide__ = True
     pytest.fail("nobody can talk to a debugger in a jail; with --pdb or --trace, tests run without their jails")
 
 

@@ -21,6 +21,7 @@ from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
 from jailkit.pytest_plugin.touched import note, unseen
 from jailkit.pytest_plugin.wanted import Wanted, wanted
+from jailkit.pytest_plugin.wire import Told
 from pytest_jailkit import FIXTURES, is_debugged, is_jailed
 
 __all__ = ["run_jailed"]
@@ -147,6 +148,8 @@ class _Test:
         self, when: Any, longrepr: Any, *, outcome: Any = "failed", sections: Any = (), began: float = 0.0
     ) -> pytest.TestReport:
         item, now = self.item, time.time()
+        if isinstance(longrepr, str):
+            longrepr = Told(longrepr, item.location[:2])
         return pytest.TestReport(
             item.nodeid,
             item.location,
