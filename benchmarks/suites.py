@@ -152,6 +152,8 @@ def compare(name: str, suite: Suite, folder: Path) -> int:
     for test in sorted(plain.keys() | jailed.keys()):
         ways = plain.get(test, []), jailed.get(test, [])
         if [one[:2] for one in ways[0]] == [one[:2] for one in ways[1]]:
+            if any(one[1] in ("failed", "error") for one in ways[0]):
+                print(f"    in both: {test} {brief(ways[0])}")
             continue
         why = next((why for start, why in suite.differs.items() if test.startswith(start)), "")
         unexplained += not why
