@@ -78,6 +78,13 @@ def test_what_others_do_for_a_test_is_listed(project: Project) -> None:
     assert "5 passed, 1 error" in project.run("--jailed")[1]  # a strict test needs no option
 
 
+def test_entering_is_no_matter_of_the_test(project: Project) -> None:
+    """What happens on the way in warns nobody, where a project makes errors of warnings."""
+    project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    project.write("test_it.py", "import gc\ndef test_it(): gc.collect()\n")
+    assert project.outcomes("--jailed") == {"passed": 1}
+
+
 def test_clocks(project: Project) -> None:
     """With time_offset the clocks that start with the machine are ahead or behind, in programs too; not the day."""
     project.write(
