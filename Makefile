@@ -30,7 +30,7 @@ help:
 	make demo       set up .venv, build, and run the main job on examples/submissions/
 	make test       build the wheel, install it in a fresh venv, run the tests there
 	make lint       formatters, linters, types, C with -Werror, changelog, docs with their examples
-	make suites     run the tests of other projects in jails: SUITES='attrs pluggy click jinja2'
+	make suites     run the tests of other projects in jails: SUITES='attrs pluggy click jinja2 itsdangerous'
 	make bench      measure against the C floor and against bwrap and crun
 	make docs       build the documentation and run its examples
 	make format     let ruff and clang-format rewrite the sources

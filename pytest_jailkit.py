@@ -27,6 +27,9 @@ _MARK = (
 )
 
 
+_UNSUPPORTED = ("fail", "skip", "run")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("jailkit", "hermetic tests")
@@ -44,7 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Make the mark known, and refuse a word that would be taken for the strictest.
+
+    Raises:
+        UsageError: ``jailed_unsupported`` is none of its words.
+    """
+    if (word := config.getini("jailed_unsupported")) not in _UNSUPPORTED:
+        raise pytest.UsageError(f"jailed_unsupported is one of {', '.join(_UNSUPPORTED)}, not {word!r}")
     # pytest rewrites the assertions of all that comes with a plugin. Ours are no tests, and where pytest cannot keep
     # what it has written it takes a second of each session.
     rewritten = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", None)
@@ -58,12 +67,20 @@ def _all_jailed(config: pytest.Config) -> bool:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say when tests run in jails, and when they do not although it was asked for."""
-    if not _all_jailed(config):
-        return None
-    if config.getoption("usepdb") or config.getoption("trace"):
-        return "jailkit: a debugger cannot follow a test into its jail: with --pdb and --trace tests run without"
-    return "jailkit: each test runs in a jail of its own"
+    """Say when tests run in jails."""
+    return "jailkit: each test runs in a jail of its own" if _all_jailed(config) and not is_debugged(config) else None
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Say when tests do not run in the jails that were asked for."""
+    if is_debugged(config) and (count := sum(map(is_jailed, items))):
+        return f"jailkit: a debugger cannot follow a test into its jail: with --pdb and --trace, {count} run without"
+    return None
+
+
+def is_debugged(config: pytest.Config) -> bool:
+    """Whether tests are to be looked at by a debugger."""
+    return bool(config.getoption("usepdb") or config.getoption("trace"))
 
 
 def is_jailed(item: pytest.Item) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ from typing import Any
 import accounts
 import floor
 import grading
+import jailed_tests
 import library
 import network
 import peers
@@ -44,6 +46,7 @@ PARTS = (
     "python",
     "network",
     "grading",
+    "jailed_tests",
     "rate",
     "soak",
 )
@@ -275,6 +278,14 @@ class Bench:
         for workers, count in found["per_minute"].items():
             print(f"submissions of 200 tests per minute, {workers} workers: {count:.1f}")
         self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+
+    def jailed_tests(self) -> None:
+        """What a jailed test costs over a plain one, and whether the thousandth costs more than the first."""
+        tests, rounds = (220, 1) if self.options.quick else (1000, 2)
+        try:
+            self.targets += jailed_tests.measure(tests, rounds)
+        except CaseError as error:
+            self.targets += [dataclasses.replace(one, reason=str(error)) for one in jailed_tests.promised(tests)]
 
     def output(self) -> None:
         """A gibibyte of output, captured and as it comes; and a flood that is bounded."""

@@ -13,7 +13,7 @@ import attrs
 from jailkit._errors import CommandNotFound, UnsupportedError
 from jailkit._launch import Blueprint, program_for
 from jailkit.plan import Entry
-from jailkit.process import PIPE, LiveJail, Process, open_program
+from jailkit.process import LiveJail, Process, open_program
 
 __all__ = ["open_namespaces"]
 
@@ -72,22 +72,30 @@ def _close(fd: int) -> None:
 
 def _look_at_program(made: Blueprint, live: LiveJail, stack: contextlib.ExitStack) -> str:
     """Start a program that waits; return its directory in /proc, which is that of no other process."""
-    waiting = program_for(made, ["cat"], watched=True)
+    waiting = attrs.evolve(program_for(made, ["cat"], watched=True), group=None, group_in_company=None)
+    # A pipe of our own: one of the process would be a file object, which warns when it goes away in who has entered.
+    theirs, ours = os.pipe()
+    stack.callback(_close_own, ours, os.getpid())
     try:
-        process = open_program(
-            live, attrs.evolve(waiting, group=None, group_in_company=None), (PIPE, None, None), text=False, isolation=()
-        )
+        process = open_program(live, waiting, (theirs, None, None), text=False, isolation=())
     except CommandNotFound:
         raise UnsupportedError(
             "jail.entrance()",
             "an ordinary user enters a jail by a program in it, and this one has no cat on its PATH",
             "put /bin/cat into the root (or /bin/busybox with that name), or run as root",
         ) from None
+    finally:
+        os.close(theirs)
     stack.callback(_end, process, os.getpid())
     directory = os.open(f"/proc/{process.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(_close, directory)
     signal.pidfd_send_signal(process.pidfd, 0)  # it lives, so that the number was its own
     return f"/proc/self/fd/{directory}/ns"
+
+
+def _close_own(fd: int, owner: int) -> None:
+    if os.getpid() == owner:
+        os.close(fd)
 
 
 def _end(process: Process, owner: int) -> None:

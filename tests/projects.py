@@ -24,7 +24,7 @@ class Project:
 
     def _run(self, *options: str, plugins: tuple[str, ...]) -> pytest.RunResult:
         loaded = [word for name in ("pytest_jailkit", *plugins) for word in ("-p", name)]
-        return self._pytester.runpytest_subprocess("-ra", *loaded, *options, timeout=patient(100))
+        return self._pytester.runpytest_subprocess("-ra", *loaded, *options, timeout=patient(200))
 
     def run(self, *options: str, plugins: tuple[str, ...] = ()) -> tuple[int, str]:
         """Run pytest; return its exit code and what it has printed."""

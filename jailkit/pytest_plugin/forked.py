@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pdb  # noqa: T100 - for those who do not reach it
 import re
 import signal
 import sys
@@ -139,9 +140,16 @@ def _settle(before: Open) -> None:
     for number in before.all - before.outputs - {0, null}:
         if not _is_open(number):
             os.dup2(null, number, inheritable=False)
+    pdb.set_trace = _debug
     if tempfile.tempdir is not None:  # found before, and to be found before the test, which may watch what is opened
         tempfile.tempdir = None
         tempfile.gettempdir()
+
+
+def _debug(*_: Any, **__: Any) -> NoReturn:
+    """Stand in for a debugger, which ``breakpoint()`` calls: it would read from /dev/null, and quit without a word."""
+    __tracebackhide__ = True
+    pytest.fail("nobody can talk to a debugger in a jail; with --pdb or --trace, tests run without their jails")
 
 
 def _is_open(number: int) -> bool:

@@ -21,7 +21,8 @@ from jailkit.pytest_plugin.forked import line_of, open_now, run_forked
 from jailkit.pytest_plugin.listen import Listener
 from jailkit.pytest_plugin.touched import note, unseen
 from jailkit.pytest_plugin.wanted import Wanted, wanted
-from pytest_jailkit import FIXTURES, is_jailed
+from jailkit.pytest_plugin.wire import Told
+from pytest_jailkit import FIXTURES, is_debugged, is_jailed
 
 __all__ = ["run_jailed"]
 
@@ -49,7 +50,7 @@ def run_jailed(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
 
 def _applies(item: pytest.Item) -> bool:
     """Leave out what runs nothing, what is to be debugged, and what makes jails itself."""
-    if item.config.getoption("usepdb") or item.config.getoption("trace"):
+    if is_debugged(item.config):
         return False
     if FIXTURES & set(getattr(item, "fixturenames", ())):
         if item.get_closest_marker("jailed"):
@@ -147,6 +148,8 @@ class _Test:
         self, when: Any, longrepr: Any, *, outcome: Any = "failed", sections: Any = (), began: float = 0.0
     ) -> pytest.TestReport:
         item, now = self.item, time.time()
+        if isinstance(longrepr, str):
+            longrepr = Told(longrepr, item.location[:2])
         return pytest.TestReport(
             item.nodeid,
             item.location,
@@ -182,7 +185,7 @@ class _Test:
         sections = self._caught(None)  # of a test that ended well its reports have it
         if why is not None:
             when = listener.missing
-            report = self._report(when, f"{self.item.nodeid}: {why}", sections=sections, began=began)
+            report = self._report(when, why, sections=sections, began=began)
             if when == "teardown":
                 return report
             self._log(report)

@@ -59,7 +59,9 @@ def wanted(item: pytest.Item) -> Wanted:
             raise pytest.UsageError(f"{item.nodeid}: jailed() takes the keywords {', '.join(sorted(_ARGUMENTS))}")
         asked = {**mark.kwargs, **asked}
     try:
-        limits = (asked.get("limits") or Limits()).over(_limits(item.config))
+        limits = _limits(item.config.getini("jailed_timeout"), item.config.getini("jailed_memory"))
+        if asked.get("limits"):
+            limits = asked["limits"].over(limits)
     except (AttributeError, SpecError) as error:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from None
     writable = [*item.config.getini("jailed_writable"), *asked.get("writable", ())]
@@ -82,14 +84,43 @@ def wanted(item: pytest.Item) -> Wanted:
     )
 
 
-def _limits(config: pytest.Config) -> Limits:
-    memory = config.getini("jailed_memory")
-    return Limits(wall_seconds=float(config.getini("jailed_timeout")), **({"memory": int(memory)} if memory else {}))
+@functools.lru_cache(maxsize=1)
+def _limits(timeout: str, memory: str) -> Limits:
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        raise pytest.UsageError(f"jailed_timeout is a number of seconds, not {timeout!r}") from None
+    try:
+        size = int(memory) if memory else None
+    except ValueError:
+        raise pytest.UsageError(f"jailed_memory is a number of bytes, not {memory!r}") from None
+    return Limits(wall_seconds=seconds, memory=size)
+
+
+class _Changed:
+    """The variables that are not as they were when pytest began.
+
+    To look at each of them takes longer than all else that is asked of a test, and hardly ever finds anything new.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Any, Any] | None = None
+        self._found: dict[str, str] = {}
+
+    def now(self) -> dict[str, str]:
+        data = getattr(os.environ, "_data", None)  # what it is made of, in CPython and PyPy
+        if data is None or data != self._seen:
+            self._found = {name: value for name, value in os.environ.items() if ENVIRONMENT.get(name) != value}
+            self._seen = dict(data) if data is not None else None
+        return self._found
+
+
+_CHANGED = _Changed()
 
 
 def _environment(config: pytest.Config, own: dict[str, Any]) -> dict[str, str]:
     """Name the variables that the tests themselves have made, and those that were asked for; the rest is the jail's."""
-    changed = {name: value for name, value in os.environ.items() if ENVIRONMENT.get(name) != value}
+    changed = _CHANGED.now()
     names = (*_OF_PYTEST, *config.getini("jailed_env"))
     let_in = {name: os.environ[name] for name in names if name in os.environ}
     path = f"{os.path.dirname(sys.executable)}:{_PATH}"
@@ -107,10 +138,15 @@ def visible(item: pytest.Item, writable: list[str]) -> tuple[Bind, ...]:
     """Return the binds of a test: the project and Python for reading, the temporary files of pytest for writing."""
     config = item.config
     project = os.path.realpath(config.rootpath)
-    read = _outermost((project, *_of_pytest(item), *_of_python(), *(_absolute(config, p) for p in _ini(config))))
+    read = (project, *_of_pytest(item), *_of_python(), *(_absolute(config, path) for path in _ini(config)))
     factory = getattr(config, "_tmp_path_factory", None)
-    write = set(writable) | ({os.path.realpath(factory.getbasetemp())} if factory else set())
-    binds = {path: Bind(path, as_owner=_below(path, project)) for path in read}
+    write = {*writable, os.path.realpath(factory.getbasetemp())} if factory else set(writable)
+    return _binds(project, read, frozenset(write))
+
+
+@functools.lru_cache(maxsize=64)
+def _binds(project: str, read: tuple[str, ...], write: frozenset[str]) -> tuple[Bind, ...]:
+    binds = {path: Bind(path, as_owner=_below(path, project)) for path in _outermost(read)}
     binds |= {path: Bind(path, writable=True) for path in write}
     return tuple(binds[path] for path in sorted(binds))  # a directory before what is in it
 
@@ -145,7 +181,6 @@ def _editable(modules: int) -> tuple[str, ...]:
     return tuple(os.path.dirname(path) for one in found for path in getattr(one, "MAPPING", {}).values())
 
 
-@functools.lru_cache(maxsize=64)
 def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Leave out what is below another, what the jail has anyway, and what stays its own."""
     found: list[str] = []

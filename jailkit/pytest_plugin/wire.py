@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from _pytest._code.code import TerminalRepr
+from _pytest._code.code import ReprFileLocation, TerminalRepr
 
-__all__ = ["Forged", "Frames", "frame", "read_report", "record_warning"]
+__all__ = ["Forged", "Frames", "Told", "frame", "read_report", "record_warning"]
 
 _HEAD = struct.Struct("=I")
 _MOST_BYTES = 64 * 1024 * 1024
@@ -71,11 +71,12 @@ def _message(body: bytes) -> tuple[str, Any]:
     return kind, data
 
 
-class _Formed(TerminalRepr):
-    """A representation of which the text is left."""
+class Told(TerminalRepr):
+    """A representation of which the text is left; with a place, the summary at the end has it too, since pytest 8."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, place: tuple[str, int | None] | None = None) -> None:
         self._text = text
+        self.reprcrash = ReprFileLocation(place[0], (place[1] or 0) + 1, text) if place else None
 
     def toterminal(self, tw: Any) -> None:
         """Write it, as pytest does."""
@@ -109,7 +110,7 @@ def read_report(item: pytest.Item, data: Any, *, formed: bool) -> pytest.TestRep
     if isinstance(longrepr, list):
         report.longrepr = (longrepr[0], longrepr[1], longrepr[2])
     if formed and isinstance(report.longrepr, str):
-        report.longrepr = _Formed(report.longrepr)
+        report.longrepr = Told(report.longrepr)
     return report
 
 

@@ -12,7 +12,7 @@ from tests.projects import Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(400)]
 
 
 HERMETIC = """
@@ -188,6 +188,9 @@ ENDS = """
     def test_crashes():
         os.kill(os.getpid(), signal.SIGSEGV)
 
+    def test_stops():
+        breakpoint()
+
     @pytest.mark.jailed(limits=Limits(wall_seconds=1))
     def test_hangs():
         while True:
@@ -217,10 +220,12 @@ def test_what_would_end_pytest_fails_one_test(project: Project) -> None:
     assert "exit code 3 (os._exit)" in said
     assert "last words" in said
     assert "crashed the interpreter: SIGSEGV" in said
+    assert "FAILED test_it.py::test_exits - it ended the interpreter" in said
+    assert "nobody can talk to a debugger in a jail" in said
     assert "it took more than 1 s" in said
     assert "Timeout (>1.0s)" in said
     assert "it sent" in said
-    assert "5 failed, 1 passed" in said, said[said.index("short test") :][:900]
+    assert "6 failed, 1 passed" in said, said[said.index("short test") :][:900]
 
 
 @pytest.mark.requires("cgroups")
@@ -248,6 +253,10 @@ def test_options_of_pytest(project: Project) -> None:
     code, said = project.run("--jailed", "--pdb")
     assert code == 0
     assert "a debugger cannot follow" in said
+    assert "in a jail of its own" not in said
+    with open(f"{project.path}/test_it.py", "a") as file:
+        file.write("import pytest\ntest_a = pytest.mark.jailed(test_a)\ndef test_b(): pass\n")
+    assert "with --pdb and --trace, 1 run without" in project.run("--pdb")[1]  # also where the mark asks
 
 
 def test_marks_and_settings(project: Project) -> None:
@@ -271,6 +280,18 @@ def test_marks_and_settings(project: Project) -> None:
     assert "takes the keywords" in project.run()[1]
     project.write("test_it.py", "import pytest\n@pytest.mark.jailed\ndef test_it(jail): pass\n")
     assert "cannot use fixtures that make jails" in project.run()[1]
+
+
+def test_wrong_settings(project: Project) -> None:
+    """A setting that cannot be is a usage error, which names it."""
+    project.write("test_it.py", "import pytest\n@pytest.mark.jailed\ndef test_it(): pass\n")
+    for wrong, words in (
+        ("jailed_timeout=soon", "jailed_timeout is a number of seconds, not 'soon'"),
+        ("jailed_memory=1GiB", "jailed_memory is a number of bytes, not '1GiB'"),
+        ("jailed_unsupported=ignore", "jailed_unsupported is one of fail, skip, run, not 'ignore'"),
+    ):
+        code, said = project.run("-o", wrong)
+        assert (code, words in said) == (pytest.ExitCode.USAGE_ERROR, True), said
 
 
 def test_where_no_jail_can_be_made(project: Project) -> None:

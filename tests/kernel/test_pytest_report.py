@@ -11,7 +11,7 @@ from tests.projects import Project, project
 
 __all__ = ["project"]
 
-pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.requires("userns"), pytest.mark.timeout(400)]
 
 
 def test_what_is_not_hermetic_is_listed(project: Project) -> None:
@@ -76,6 +76,13 @@ def test_what_others_do_for_a_test_is_listed(project: Project) -> None:
     assert "5 passed, 1 error" in said
     assert "4 tests touched" in said
     assert "5 passed, 1 error" in project.run("--jailed")[1]  # a strict test needs no option
+
+
+def test_entering_is_no_matter_of_the_test(project: Project) -> None:
+    """What happens on the way in warns nobody, where a project makes errors of warnings."""
+    project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    project.write("test_it.py", "import gc\ndef test_it(): gc.collect()\n")
+    assert project.outcomes("--jailed") == {"passed": 1}
 
 
 def test_clocks(project: Project) -> None:
