@@ -288,6 +288,44 @@ def test_at_the_end_of_the_time_there_is_exactly_one_verdict() -> None:
     assert ExitReason.WALL_TIME in seen
 
 
+@pytest.mark.many
+@pytest.mark.timeout(240)
+def test_at_the_very_limit_of_output_there_is_exactly_one_verdict() -> None:
+    """200 programs that write about as much as they may: all of it arrives, or else the reason is OUTPUT."""
+    bound = 4 * KiB
+    with Jail(limits=Limits(output=bound)) as jail:
+        for size in range(bound - 100, bound + 100):
+            result = jail.run(["head", "-c", str(size), "/dev/zero"])
+            if size <= bound:
+                assert (result.reason, result.returncode) == (ExitReason.EXITED, 0)
+            else:
+                assert result.reason is ExitReason.OUTPUT
+            assert len(result.stdout) == min(size, bound)
+
+
+COUNT = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); done; echo done'
+
+
+@grouped
+@pytest.mark.many
+@pytest.mark.timeout(240)
+def test_at_the_end_of_the_processor_time_there_is_exactly_one_verdict() -> None:
+    """200 programs that count a little farther each: each ended by itself, or was out of time, and nothing else."""
+    seen = set()
+    with Jail(limits=Limits(memory=64 * MiB, wall_seconds=100)) as jail:
+        for turn in range(200):
+            far = turn * turn if turn < 199 else 1 << 60
+            result = jail.run(["sh", "-c", COUNT, str(far)], limits=Limits(cpu_seconds=0.01))
+            assert (result.reason, result.returncode, result.stdout) in (
+                (ExitReason.EXITED, 0, b"done\n"),
+                (ExitReason.CPU_TIME, -9, b""),
+                (ExitReason.CPU_TIME, -9, b"done\n"),  # it had said so, and was killed on its way out
+                (ExitReason.CPU_TIME, 0, b"done\n"),  # it was faster than the order to kill
+            )
+            seen.add(result.reason)
+    assert ExitReason.CPU_TIME in seen
+
+
 @grouped
 @pytest.mark.requires("root")
 def test_a_group_can_be_named() -> None:
