@@ -108,7 +108,7 @@ def _files(tests: list[str]) -> dict[str, list[str]]:
     """Return the files of tests, each with what pytest is told to run of it."""
     found: dict[str, list[str]] = {}
     for word in tests:
-        path = word.partition("::")[0]
+        path = os.path.relpath(word.partition("::")[0])  # as pytest calls it
         below = sorted(glob.glob(f"{path}/**/test_*.py", recursive=True)) if os.path.isdir(path) else [path]
         for file in below:
             found.setdefault(file, []).append(word if below == [path] else file)
@@ -193,8 +193,9 @@ class _Work:
                 text = line.decode(errors="replace").rstrip()
                 print(f"[{part.name}] {text}", flush=True)
                 for file, seen in _said(text, files).items():
-                    self._keep(part, file, seen)
-                    left.discard(file)
+                    if file in left:
+                        self._keep(part, file, seen)
+                        left.discard(file)
         return left
 
     def _end(self, process: subprocess.Popen[bytes], part: Part, files: set[str], left: set[str]) -> None:
