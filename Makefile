@@ -181,13 +181,14 @@ VM_OPTIONS = -p no:cacheprovider -o faulthandler_timeout=1000 \
     --deselect=tests/kernel/test_concurrency.py::test_1600_launches_from_8_threads
 VM_MEMORY ?= $(CURDIR)/build/test-vm.json
 VM_FILES ?= 6
+VM_GUESTS ?= $(shell nproc)
 VM_SECONDS ?= 50000
 test-vm: $(VENV)/.stamp-build | need-vm
 	@$(installed-suite)
 	# Compiled here, where that is quick; the guests see it.
 	"$$work/venv/bin/pytest" -q --collect-only $(VM_OPTIONS) $(VM_TESTS) >"$$work/collect.log" || { cat "$$work/collect.log"; exit 1; }
 	$(BOUND) $(VM_SECONDS) "$$work/venv/bin/python" -m tests.vm suite --kernels '$(VM_KERNELS)' --who '$(VM_WHO)' --show "$$work" \
-	    --files $(VM_FILES) $(if $(VM_MEMORY),--memory '$(VM_MEMORY)') --source "$$JAILKIT_SOURCE" --source tests --source setup.py --source pyproject.toml \
+	    --files $(VM_FILES) --guests $(VM_GUESTS) $(if $(VM_MEMORY),--memory '$(VM_MEMORY)') --source "$$JAILKIT_SOURCE" --source tests --source setup.py --source pyproject.toml \
 	    --tests '$(VM_TESTS)' -- $(VM_OPTIONS) $(PYTEST_ARGS)
 
 # What differs between hosts most, on one kernel, both ways, in one guest each: it ends in ten minutes under emulation.

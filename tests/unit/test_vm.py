@@ -174,30 +174,34 @@ def test_a_run_that_is_interrupted_goes_on_later(
     assert "test_a.py" not in (played() or ["test_a.py"])
 
 
+def plugin_says(folder: Path) -> list[list[str]]:
+    """Return the lines of the plugin, cut at their mark."""
+    (folder / "pytest.ini").touch()
+    env = {
+        "PYTHONPATH": str(Path(__file__).parents[2]), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": os.environ["PATH"]
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *suite.PLUGIN, "-p", "no:cacheprovider", "."],
+        cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=patient(50),
+    )  # fmt: skip
+    return [line.split(" ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("== file")]
+
+
 def test_the_plugin_tells_of_each_file(tmp_path: Path) -> None:
     """Which files have something to run, and how each of them ended, before the whole run ends."""
-    (tmp_path / "pytest.ini").touch()
-    lines = (
-        "import pytest",
-        "def test_it(): pass",
-        "def test_that(): assert False",
-        "@pytest.mark.skip",
-        "def test_no(): pass",
-    )
+    lines = "import pytest", "def test_a(): 0", "def test_b(): 1/0", "@pytest.mark.skip", "def test_c(): 0"
     (tmp_path / "test_a.py").write_text("\n".join(lines))
     (tmp_path / "test_b.py").write_text("import os\ndef test_it(): os._exit(3)\n")
     (tmp_path / "test_c.py").write_text("")
-    env = {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PATH": os.environ["PATH"],
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite.PLUGIN, "-p", "no:cacheprovider", "."],
-        cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=patient(50),
-    )  # fmt: skip
-    told = [line.split(" ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("== file")]
-    assert [word for word, _ in told] == ["files", "file"], done
+    told = plugin_says(tmp_path)
+    assert [word for word, _ in told] == ["files", "file"]
     assert json.loads(told[0][1]) == ["test_a.py", "test_b.py"]
     seen = json.loads(told[1][1])
     assert [seen[name] for name in ("path", "passed", "failed", "skipped")] == ["test_a.py", 1, 1, 1]
+
+
+def test_a_file_that_cannot_be_read_has_not_passed(tmp_path: Path) -> None:
+    """It lists no tests, but it is not said that it has none."""
+    (tmp_path / "test_a.py").write_text("def test_it(): pass")
+    (tmp_path / "test_b.py").write_text("def test_it(:")
+    assert plugin_says(tmp_path) == []

@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("--tests", default="tests/kernel", help="files, directories, single tests (%(default)s)")
     many.add_argument("--python", default=sys.executable, help="the interpreter that runs them (%(default)s)")
     many.add_argument("--files", type=int, default=suite.Wanted.files, help="as many in each guest (%(default)s)")
+    many.add_argument("--guests", type=int, default=os.cpu_count() or 1, help="as many at a time (%(default)s)")
     many.add_argument("--memory", metavar="FILE", help="remembers what has passed and is not run again")
     many.add_argument(
         "--source", action="append", help="with what the tests depend on: when it changes, they run again"
@@ -58,7 +59,7 @@ def _wanted(top: argparse.ArgumentParser, args: argparse.Namespace, options: lis
         top.error("--who takes root and user")
     return suite.Wanted(
         args.kernels.split(), who, args.tests.split(), args.python, tuple(options), tuple(args.show),
-        tuple(args.source or suite.Wanted.sources), args.files,
+        tuple(args.source or suite.Wanted.sources), args.files, args.guests,
     )  # fmt: skip
 
 

@@ -28,7 +28,9 @@ class _Lines:
         self.began = time.monotonic()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.say(FILES, sorted({self.path(item) for item in session.items}))
+        # After an error of collection nothing is run, and a file that cannot be read lists no tests.
+        if not session.testsfailed:
+            self.say(FILES, sorted({self.path(item) for item in session.items}))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
