@@ -98,7 +98,8 @@ def run(wanted: Wanted, memory: Memory) -> bool:
     try:
         work.through()
     finally:
-        print(_table(parts, list(files)))
+        if parts:
+            print(_table(parts, list(files)))
         for name, outcome in {**lacking, **{part.name: part.outcome(list(files)) for part in parts}}.items():
             print(f"== {name}: {outcome}", flush=True)
     return bool(parts) and not lacking and all(part.outcome(list(files)).startswith("passed") for part in parts)
