@@ -13,7 +13,7 @@ from tests.inside import inside, program
 
 pytestmark = pytest.mark.requires("userns", "python")
 
-LEAST, TAKEN = 64 * MiB, "128"
+LEAST, TAKEN = 96 * MiB, "128"
 FLOORS = {
     "anonymous": (Limits(address_space=LEAST), "MemoryError"),
     "shared mapping": (Limits(address_space=LEAST), "Cannot allocate memory"),
