@@ -11,7 +11,9 @@ from jailkit import ExitReason, Jail, Limits
 from tests.inside import program
 from tests.patience import at_last
 
-pytestmark = pytest.mark.requires("cgroups", "userns", "python")
+pytestmark = pytest.mark.requires("userns", "python")
+grouped = pytest.mark.requires("cgroups")
+"""What is left without this mark holds where there is no control group too."""
 
 BURN = "\nimport time\ndef burn():\n    while True:\n        pass\n"
 BURNERS = {
@@ -31,6 +33,7 @@ BURNERS = {
 }
 
 
+@grouped
 @pytest.mark.parametrize("kind", BURNERS)
 @pytest.mark.parametrize("alone", [True, False], ids=["once", "live"])
 def test_processor_time_is_counted_wherever_it_is_used(kind: str, alone: bool) -> None:
@@ -48,6 +51,7 @@ def test_processor_time_is_counted_wherever_it_is_used(kind: str, alone: bool) -
     assert 1.0 <= result.usage.cpu <= result.usage.wall * (os.cpu_count() or 1) + 1
 
 
+@grouped
 def test_programs_side_by_side_are_counted_apart() -> None:
     """Two programs of one jail use up their time each for itself; a third that sleeps has used none."""
     with (
@@ -87,6 +91,7 @@ def test_who_uses_no_time_is_stopped_by_the_clock(idle: str) -> None:
     assert at_last(timed_out, 1.5)
 
 
+@grouped
 def test_a_program_has_its_share_of_a_processor() -> None:
     """With a tenth of a processor, a quarter of a second of work takes two on the clock; the time lost is reported."""
     work = program("import time\nwhile time.process_time() < 0.25:\n    pass")
@@ -99,6 +104,7 @@ def test_a_program_has_its_share_of_a_processor() -> None:
     assert result.usage.throttled > 0
 
 
+@grouped
 def test_a_jail_may_be_kept_to_some_processors() -> None:
     """It sees those and no others, and cannot take more."""
     first = min(os.sched_getaffinity(0))
@@ -115,6 +121,7 @@ def test_a_jail_may_be_kept_to_some_processors() -> None:
     assert result.stdout.decode().split("\n") == [f"[{first}]", f"[{first}]", ""]
 
 
+@grouped
 def test_what_is_measured_is_what_was_used() -> None:
     """A known load: no less than the program counted itself, and no more than that and a whole start of Python.
 

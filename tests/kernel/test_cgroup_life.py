@@ -13,11 +13,13 @@ import pytest
 
 import jailkit
 from jailkit import EventKind, ExitReason, Jail, JailEvent, KiB, Limits, MiB
-from tests import leaks
+from tests import facts, leaks
 from tests.inside import inside, program
 from tests.patience import patient
 
-pytestmark = pytest.mark.requires("cgroups", "userns", "python")
+pytestmark = pytest.mark.requires("userns", "python")
+grouped = pytest.mark.requires("cgroups")
+"""What is left without this mark holds where there is no control group too."""
 
 
 def groups() -> set[leaks.Thing]:
@@ -53,7 +55,7 @@ while True:
 @pytest.mark.parametrize("alone", [True, False], ids=["once", "live"])
 def test_a_bomb_at_its_limit_is_dead_and_gone(bomb: str, alone: bool) -> None:
     """Not one process is left of it, and no control group; the jail and the host go on."""
-    limits = Limits(processes=60, wall_seconds=3, cpu_seconds=1000)
+    limits = Limits(processes=60, wall_seconds=2, cpu_seconds=1000)
     before = groups()
     if alone:
         result = jailkit.run(program(bomb), limits=limits)
@@ -67,6 +69,7 @@ def test_a_bomb_at_its_limit_is_dead_and_gone(bomb: str, alone: bool) -> None:
     assert peak is None or peak <= 61
 
 
+@grouped
 @pytest.mark.many
 @pytest.mark.timeout(240)
 def test_200_jails_leave_no_group() -> None:
@@ -81,6 +84,7 @@ def test_200_jails_leave_no_group() -> None:
     assert groups() == before
 
 
+@grouped
 def test_a_group_goes_with_a_host_program_that_is_killed() -> None:
     """Nobody is left to remove it but what was started for that; within moments there is no group with its number."""
     code = (
@@ -100,6 +104,7 @@ def test_a_group_goes_with_a_host_program_that_is_killed() -> None:
     leaks.reap(keep=before)
 
 
+@grouped
 def test_limits_change_while_a_program_runs() -> None:
     """Twice as much memory lets the same program through, in the same jail; less stops it again."""
     taken = program("kept = [b'x' * (1 << 20) for _ in range(64)]; print('POSSIBLE')")
@@ -119,6 +124,7 @@ def test_limits_change_while_a_program_runs() -> None:
         assert jail.limits.memory == 40 * MiB
 
 
+@grouped
 def test_a_jail_that_is_not_started_yet_can_be_changed_too() -> None:
     """Then it is simply another spec."""
     jail = Jail(limits=Limits(memory=32 * MiB))
@@ -138,6 +144,7 @@ while True:
 """
 
 
+@grouped
 def test_a_paused_jail_does_nothing() -> None:
     """Its programs stand still, those of another jail do not, and all of it goes on where it was."""
     limits = Limits(memory=64 * MiB)
@@ -168,6 +175,7 @@ def _counted(jail: Jail) -> bool:
         return False
 
 
+@grouped
 def test_a_paused_jail_can_be_closed() -> None:
     """What stands still dies too, without having run again."""
     jail = Jail(limits=Limits(memory=64 * MiB)).start()
@@ -178,6 +186,7 @@ def test_a_paused_jail_can_be_closed() -> None:
     sleeper.close()
 
 
+@grouped
 def test_a_live_jail_says_what_it_uses() -> None:
     """Memory, processes and processor time of everything in it, while it runs."""
     hold = "kept = b'x' * (40 << 20); print(flush=True); import time; time.sleep(1000)"
@@ -198,6 +207,7 @@ def test_a_live_jail_says_what_it_uses() -> None:
         assert isinstance(jail.pressure(), dict)
 
 
+@grouped
 def test_events_of_a_jail() -> None:
     """Memory came near its bound, the kernel has killed, and nothing runs any more: each is told."""
     seen: list[JailEvent] = []
@@ -255,7 +265,8 @@ def test_names_have_a_bound_of_their_own() -> None:
 def test_a_flood_is_called_output(streams: str) -> None:
     """On either stream and on both, whatever else is true by then."""
     code = f"import os\nwhile True:\n    [os.write(int(n), b'x' * 65536) for n in '{streams}']"
-    result = jailkit.run(program(code), limits=Limits(output=64 * KiB, memory=64 * MiB, wall_seconds=100))
+    memory = 64 * MiB if facts.holds("cgroups") else None
+    result = jailkit.run(program(code), limits=Limits(output=64 * KiB, memory=memory, wall_seconds=100))
     assert result.reason is ExitReason.OUTPUT
     assert len(result.stdout) + len(result.stderr) <= 64 * KiB
 
@@ -277,6 +288,45 @@ def test_at_the_end_of_the_time_there_is_exactly_one_verdict() -> None:
     assert ExitReason.WALL_TIME in seen
 
 
+@pytest.mark.many
+@pytest.mark.timeout(240)
+def test_at_the_very_limit_of_output_there_is_exactly_one_verdict() -> None:
+    """200 programs that write about as much as they may: all of it arrives, or else the reason is OUTPUT."""
+    bound = 4 * KiB
+    with Jail(limits=Limits(output=bound)) as jail:
+        for size in range(bound - 100, bound + 100):
+            result = jail.run(["head", "-c", str(size), "/dev/zero"])
+            if size <= bound:
+                assert (result.reason, result.returncode) == (ExitReason.EXITED, 0)
+            else:
+                assert result.reason is ExitReason.OUTPUT
+            assert len(result.stdout) == min(size, bound)
+
+
+COUNT = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); done; echo done'
+
+
+@grouped
+@pytest.mark.many
+@pytest.mark.timeout(240)
+def test_at_the_end_of_the_processor_time_there_is_exactly_one_verdict() -> None:
+    """200 programs that count a little farther each: each ended by itself, or was out of time, and nothing else."""
+    seen = set()
+    with Jail(limits=Limits(memory=64 * MiB, wall_seconds=100)) as jail:
+        for turn in range(200):
+            far = turn * turn if turn < 199 else 1 << 60
+            result = jail.run(["sh", "-c", COUNT, str(far)], limits=Limits(cpu_seconds=0.01))
+            assert (result.reason, result.returncode, result.stdout) in (
+                (ExitReason.EXITED, 0, b"done\n"),
+                (ExitReason.CPU_TIME, -9, b""),
+                (ExitReason.CPU_TIME, -9, b"done\n"),  # it had said so, and was killed on its way out
+                (ExitReason.CPU_TIME, 0, b"done\n"),  # it was faster than the order to kill
+            )
+            seen.add(result.reason)
+    assert ExitReason.CPU_TIME in seen
+
+
+@grouped
 @pytest.mark.requires("root")
 def test_a_group_can_be_named() -> None:
     """The jail's is made in it, and it is left as it was."""

@@ -8,60 +8,18 @@ import pytest
 
 import jailkit
 from jailkit import ExitReason, Jail, Limits, MiB
+from tests.bombs import BOMBS
 from tests.inside import program
 
 pytestmark = pytest.mark.requires("cgroups", "userns", "python")
 
-# Each takes as many MiB as its argument says and then prints that it could.
-BOMBS = {
-    "anonymous": """
-        import sys
-        kept = [b"x" * (1 << 20) for _ in range(int(sys.argv[1]))]
-        """,
-    "in children": """
-        import os, sys, time
-        hear, tell = os.pipe()
-        for _ in range(4):
-            if os.fork() == 0:
-                kept = [b"x" * (1 << 20) for _ in range(int(sys.argv[1]) // 4)]
-                os.write(tell, b"x")
-                os.close(tell)
-                time.sleep(1000)
-        os.close(tell)
-        assert b"".join(iter(lambda: os.read(hear, 9), b"")) == b"xxxx"
-        """,
-    "tmpfs": """
-        import sys
-        with open("/tmp/file", "wb") as file:
-            for _ in range(int(sys.argv[1])):
-                file.write(b"x" * (1 << 20))
-        """,
-    "shared memory": """
-        import sys
-        with open("/dev/shm/file", "wb") as file:
-            for _ in range(int(sys.argv[1])):
-                file.write(b"x" * (1 << 20))
-        """,
-    "memfd": """
-        import os, sys
-        fd = os.memfd_create("bomb")
-        for _ in range(int(sys.argv[1])):
-            os.write(fd, b"x" * (1 << 20))
-        """,
-    "shared mapping": """
-        import mmap, sys
-        shared = mmap.mmap(-1, int(sys.argv[1]) << 20)
-        for at in range(0, len(shared), 4096):
-            shared[at] = 1
-        """,
-}
 SMALL, LARGE, TAKEN = 48 * MiB, 512 * MiB, "128"
 
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_memory_bomb_ends_with_reason_memory(kind: str) -> None:
     """Killed by the kernel, and called so; with more memory the same program goes through."""
-    bomb = program(BOMBS[kind] + "\n        print('POSSIBLE')\n", TAKEN)
+    bomb = program(BOMBS[kind], TAKEN)
     limits = Limits(memory=SMALL, disk=LARGE, wall_seconds=100)
     result = jailkit.run(bomb, limits=limits)
     assert (result.reason, result.stdout) == (ExitReason.MEMORY, b"")
@@ -130,7 +88,7 @@ def test_a_program_that_kills_itself_is_not_out_of_memory() -> None:
 
 def test_one_program_may_have_less_than_the_jail() -> None:
     """Its own limit ends it and it alone: its neighbour with the jail's limit takes as much and lives."""
-    bomb = program(BOMBS["anonymous"] + "\n        print('POSSIBLE')\n", TAKEN)
+    bomb = program(BOMBS["anonymous"], TAKEN)
     with Jail(limits=Limits(memory=LARGE, wall_seconds=100)) as jail, jail.popen(["sleep", "1000"]) as neighbour:
         result = jail.run(bomb, limits=Limits(memory=SMALL))
         assert result.reason is ExitReason.MEMORY

@@ -15,6 +15,7 @@ import signal
 import sys
 
 from tests.vm import guest, kernels, suite
+from tests.vm.memory import Memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,9 +31,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "-k", "--kernel", default="release", help="release, newest, a version or a directory (%(default)s)"
     )
-    many = commands.add_parser("suite", help="run a command of pytest in a guest for each kernel and caller")
+    many = commands.add_parser(
+        "suite", help="run tests in guests of each kernel for each caller; then the options of pytest"
+    )
     many.add_argument("--kernels", default="release newest", help="as for run, several (%(default)s)")
     many.add_argument("--who", default="root user", help="who runs it (%(default)s)")
+    many.add_argument("--tests", default="tests/kernel", help="files, directories, single tests (%(default)s)")
+    many.add_argument("--python", default=sys.executable, help="the interpreter that runs them (%(default)s)")
+    many.add_argument("--files", type=int, default=suite.Wanted.files, help="as many in each guest (%(default)s)")
+    many.add_argument("--guests", type=int, default=os.cpu_count() or 1, help="as many at a time (%(default)s)")
+    many.add_argument("--memory", metavar="FILE", help="remembers what has passed and is not run again")
+    many.add_argument(
+        "--source", action="append", help="with what the tests depend on: when it changes, they run again"
+    )
     for command in (one, many):
         command.add_argument(
             "-d", "--show", type=os.path.abspath, action="append", default=[], metavar="DIR",
@@ -42,21 +53,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _wanted(top: argparse.ArgumentParser, args: argparse.Namespace, options: list[str]) -> suite.Wanted:
+    who = args.who.split()
+    if not who or set(who) - {"root", "user"}:
+        top.error("--who takes root and user")
+    return suite.Wanted(
+        args.kernels.split(), who, args.tests.split(), args.python, tuple(options), tuple(args.show),
+        tuple(args.source or suite.Wanted.sources), args.files, args.guests,
+    )  # fmt: skip
+
+
 def main() -> int:
     """Do what the command line says."""
     top = parser()
     args = top.parse_args()
     command = args.command[args.command[:1] == ["--"] :]
-    if not command:
+    if not command and args.do == "run":
         top.error("no command")
     # A SystemExit unwinds the blocks that end qemu and virtiofsd.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if args.do == "suite":
-            who = args.who.split()
-            if not who or set(who) - {"root", "user"}:
-                top.error("--who takes root and user")
-            return 0 if suite.run(args.kernels.split(), who, command, args.show) else 1
+            return 0 if suite.run(_wanted(top, args, command), Memory(args.memory)) else 1
         kernel = kernels.find(args.kernel)
         wanted = guest.Guest(
             kernel, tuple(command), user=args.user, show=tuple(args.show), timeout=args.timeout, memory=args.memory

@@ -25,6 +25,9 @@ INIT = Path(__file__).with_name("init.sh")
 USER = 1000
 MODULES = r"(?m)^(\S+/(?:virtio_pci|virtio_console|virtio_blk|virtiofs|overlay|tun|loop)\.ko\S*):(.*)"
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
+DRIVE = "format=raw,if=virtio,cache=unsafe"
+SWAP = 256 << 20
+"""Bytes of swap that a guest has, which no jail may use to whom it is not given."""
 KVM_BOOT_SECONDS = 15.0
 """Where KVM is there but brings no guest up in this time, emulation does. Under emulation a boot takes 6 to 10 s."""
 
@@ -82,7 +85,8 @@ def run(guest: Guest) -> int:
     for how in [accel, "tcg"] if accel == "kvm" else [accel]:
         with tempfile.TemporaryDirectory(prefix="jailkit-vm-") as folder:
             _initramfs(folder, guest)
-            _disk(f"{folder}/disk")
+            _disk(f"{folder}/disk", 4 << 30, ["mke2fs", "-q", "-F", "-t", "ext4"])
+            _disk(f"{folder}/swap", SWAP, ["mkswap", "-q"])
             said, late = _boot(folder, how, guest)
             if len(said) > 1:
                 return int(said[1])
@@ -95,7 +99,9 @@ def run(guest: Guest) -> int:
 def _check(guest: Guest) -> None:
     if os.geteuid() != 0:
         raise VmError("root shares this machine's files with the guest (virtiofsd), and this is an ordinary user")
-    missing = [name for name in ("qemu-system-x86_64", "busybox", "mke2fs", "unshare") if not shutil.which(name)]
+    missing = [
+        name for name in ("qemu-system-x86_64", "busybox", "mke2fs", "mkswap", "unshare") if not shutil.which(name)
+    ]
     if missing or not any(map(os.path.exists, VIRTIOFSD)):
         raise VmError(f"there is no {' and no '.join(missing or ['virtiofsd'])}: make apt-vm")
     if any(re.search(r"\s", path) for path in (guest.directory, guest.kernel, *guest.show)):
@@ -123,10 +129,11 @@ def _initramfs(folder: str, guest: Guest) -> None:
     subprocess.run(["sh", "-c", pack], cwd=root, check=True, timeout=60)
 
 
-def _disk(path: str) -> None:
+def _disk(path: str, size: int, make: list[str]) -> None:
     with open(path, "wb") as file:
-        file.truncate(4 << 30)  # a hole: what the guest writes is all that it takes
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", path], check=True, timeout=60, stdin=subprocess.DEVNULL)
+        os.fchmod(file.fileno(), 0o600)
+        file.truncate(size)  # a hole: what the guest writes is all that it takes
+    subprocess.run([*make, path], check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def _qemu(folder: str, accel: str, guest: Guest) -> list[str]:
@@ -140,7 +147,7 @@ def _qemu(folder: str, accel: str, guest: Guest) -> list[str]:
         "-object", f"memory-backend-memfd,id=mem,size={guest.memory}M,share=on",
         "-kernel", f"{guest.kernel}/boot/vmlinuz-{version(guest.kernel)}", "-initrd", f"{folder}/initrd",
         "-append", append, "-serial", f"file:{folder}/console.log", "-device", "virtio-serial-pci",
-        "-drive", f"file={folder}/disk,format=raw,if=virtio,cache=unsafe", "-accel", *speed,
+        "-drive", f"file={folder}/disk,{DRIVE}", "-drive", f"file={folder}/swap,{DRIVE}", "-accel", *speed,
         "-chardev", f"socket,id=host,path={folder}/host", "-device", "vhost-user-fs-pci,chardev=host,tag=host",
     ]  # fmt: skip
     for number, path in enumerate(["/dev/fd/1", "/dev/fd/2", f"{folder}/status"], 1):

@@ -33,6 +33,7 @@ for dir in dev/shm tmp; do mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$dir"
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs run
 # A file system with idmapped mounts and with user.* attributes: overlay has no idmapped mounts, tmpfs since 6.3.
 [ -b /dev/vda ] && mount -t ext4 /dev/vda var/tmp && chmod 1777 var/tmp
+[ -b /dev/vdb ] && swapon /dev/vdb
 mkdir -p run/lock run/guest "run/user/$ID"
 for dir in $SHOW; do
     mkdir -p "/new$dir"
