@@ -17,6 +17,7 @@ import platform
 import random
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ STATES = (
 )
 # The target names busy threads; other processes are shown for comparison, and promise nothing.
 PROMISED = ("heap", "python_threads", "native_threads")
+Wanted = Sequence[tuple[str, str, float]]
+"""Titles of targets, the keys of their figures, and their limits."""
 
 
 class Bench:
@@ -229,6 +232,17 @@ class Bench:
         for key, name in rate.TITLES.items():
             self.targets.append(report.Target(name=name, limit=1 / rate.SHARE, measured=found[key]))
 
+    def _measured(self, part: str, wanted: Wanted, measure: Callable[[], Any]) -> Any:
+        """Measures figures that have a target each, named by their keys; returns them, or None."""
+        try:
+            found = measure()
+        except CaseError as error:
+            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
+            return None
+        self.found[part] = found
+        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+        return found
+
     def soak(self) -> None:
         """Many jails, one after another: nothing grows."""
         wanted = (
@@ -236,13 +250,7 @@ class Bench:
             ("memory that a soak has added", "memory_mib", 8.0),
             ("kinds of things left behind by a soak", "left", 0.0),
         )
-        try:
-            found = rate.soak(self.library(), 1000 if self.options.quick else 20000)
-        except CaseError as error:
-            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
-            return
-        self.found["soak"] = found
-        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+        self._measured("soak", wanted, lambda: rate.soak(self.library(), 1000 if self.options.quick else 20000))
 
     def accounts(self) -> None:
         """Accounts against known loads, and what a limited jail costs a loop."""
@@ -251,13 +259,7 @@ class Bench:
             ("error of peak memory", "memory_error", 0.05),
             ("overhead of a limited jail on a compute loop", "loop_overhead", 0.01),
         )
-        try:
-            found = accounts.measure(self.library(), 3 if self.options.quick else 15)
-        except CaseError as error:
-            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
-            return
-        self.found["accounts"] = found
-        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
+        self._measured("accounts", wanted, lambda: accounts.measure(self.library(), 3 if self.options.quick else 15))
 
     def grading(self) -> None:
         """What grading costs, and how steady its figures are."""
@@ -266,18 +268,14 @@ class Bench:
             ("grading / the same commands without jails, 200 short tests", "overhead_short", 1.15),
             ("spread of processor time over 20 repeats, beside busy processes", "spread", 0.03),
         )
-        try:
-            found = grading.measure(*((40, 20) if self.options.quick else ()))
-        except CaseError as error:
-            self.targets += [report.unmeasured(name, limit, error) for name, _, limit in wanted]
+        found = self._measured("grading", wanted, lambda: grading.measure(*((40, 20) if self.options.quick else ())))
+        if found is None:
             return
-        self.found["grading"] = found
         for name in ("computing", "short"):
             print(f"jails without a grader / the same commands, {name}: {found[f'jails_{name}']:.2f}")
         print(f"spread of processor time of the same program without a jail, in turn: {found['spread_unjailed']:.3f}")
         for workers, count in found["per_minute"].items():
             print(f"submissions of 200 tests per minute, {workers} workers: {count:.1f}")
-        self.targets += [report.Target(name=name, limit=limit, measured=found[key]) for name, key, limit in wanted]
 
     def jailed_tests(self) -> None:
         """What a jailed test costs over a plain one, and whether the thousandth costs more than the first."""
