@@ -100,26 +100,12 @@ class Bench:
     def cases(self) -> list[Case]:
         """Returns all cases that can be had here; the others go to `missing`, with the reason."""
         cases = library.subprocess_cases()
-        cases += self._floor_cases()
+        cases += floor.available(self.directory, self.stack, self.missing)
         if self.jailkit is not None:
             cases += [*library.live_cases(self.jailkit, self.stack), library.cold_case(self.jailkit)]
             cases += library.pool_cases(self.jailkit, self.stack) + library.bare_cases(self.jailkit, self.stack)
             cases += library.ungrouped_cases(self.jailkit, self.stack)
         return cases + peers.cases(self.directory, self.stack, self.missing, self.options.skip)
-
-    def _floor_cases(self) -> list[Case]:
-        """Returns those of the C floor program that can be had here."""
-        try:
-            program = floor.build(self.directory)
-        except CaseError as error:
-            self.missing["floor_all"] = str(error)
-            return []
-        try:
-            walls = floor.walls(self.directory)
-        except CaseError as error:
-            self.missing["floor_walls"] = self.missing["floor_live"] = str(error)
-            walls = ()
-        return floor.cases(program, self.stack, walls)
 
     def launch(self) -> None:
         """The main table."""
@@ -149,7 +135,8 @@ class Bench:
         name = f"cold {title} / cold"
         try:
             cases.append(library.cold_case(self.library()))
-            cases += [case for case in self._floor_cases() if case.key == report.BY_HAND[library.COLD]]
+            hand = floor.available(self.directory, self.stack, self.missing)
+            cases += [case for case in hand if case.key == report.BY_HAND[library.COLD]]
             plain, loaded = stress.compare_states(cases, state, self.options.state_rounds, self.rng)
         except CaseError as error:
             if key in PROMISED:

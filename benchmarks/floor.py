@@ -66,6 +66,20 @@ def walls(directory: Path) -> tuple[str, ...]:
     return "--groups", host.cgroups.parent("memory"), "--filter", str(directory / "filter")
 
 
+def available(directory: Path, stack: contextlib.ExitStack, missing: dict[str, str]) -> list[Case]:
+    """Builds the program and starts what can be had here; the reasons for the rest go to `missing`."""
+    try:
+        program = build(directory)
+    except CaseError as error:
+        missing["floor_all"] = str(error)
+        return []
+    try:
+        return cases(program, stack, walls(directory))
+    except CaseError as error:
+        missing["floor_walls"] = missing["floor_live"] = str(error)
+        return cases(program, stack)
+
+
 def cases(program: Path, stack: contextlib.ExitStack, walls: Sequence[str] = ()) -> list[Case]:
     """Starts one server per mode; they end with the stack. With `walls`, also those that build them."""
     found = []
