@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jailkit import SpecError, UnsupportedError
+from jailkit._cli import output
 
 __all__ = ["GRADING", "add_commands"]
 
@@ -122,7 +123,11 @@ def _grade(options: argparse.Namespace) -> int:
     _write(options, grades)
     if not options.quiet:
         _grading("jailkit.grading._terminal").print_grades(grades)
-    if any(grade.verdict is grading.Verdict.JE for grade in grades):
+    broken = [grade for grade in grades if grade.verdict is grading.Verdict.JE]
+    for grade in broken if options.quiet else ():
+        why = next((test.message for test in grade.tests if test.verdict is grading.Verdict.JE), grade.compiler)
+        output.say(f"{grade.submission}: judge error: {why}")
+    if broken:
         return EXIT_JUDGE_ERROR
     return 0 if all(grade.accepted for grade in grades) else EXIT_REJECTED
 

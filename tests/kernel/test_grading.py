@@ -218,6 +218,9 @@ def test_the_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     scope = str(tmp_path / "results.json")
     assert main(["grade", path, good, "--gradescope", scope, "--quiet", "--workers", "1"]) == 0
     assert json.loads(Path(scope).read_text())["score"] == 1
+    assert capfd.readouterr() == ("", "")
+    assert main(["grade", path, f"{good}x", "--quiet"]) == 2
+    assert "a.pyx: judge error: cannot be read" in capfd.readouterr().err
     assert main(["grade", path, good, bad, "--gradescope", scope]) == 125
     assert main(["verify", path]) == 0
     assert capfd.readouterr().out.count("✓") == 2
