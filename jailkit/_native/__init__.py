@@ -21,6 +21,7 @@ from jailkit._native._calls import (
     system_call,
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
+from jailkit._native._quick import QuickFile
 from jailkit._native._seccomp import LibraryMissingError, call_numbers, compile_filter
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Ids",
     "Jail",
     "LibraryMissingError",
+    "QuickFile",
     "Report",
     "ReportKind",
     "RequestLike",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import errno
-import io
 import itertools
 import os
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from jailkit import _native
 from jailkit._janitor import PREFIX
 from jailkit.plan import GroupPlan, Setting
 
@@ -63,10 +63,8 @@ class Counters:
 
 def read_text(directory: str, file: str) -> str | None:
     """Return the contents of a small file of a group, or None if there is no such file."""
-    # Not open(), which costs more than what the kernel takes; nor a descriptor, which an interrupt leaves open.
     try:
-        with io.FileIO(f"{directory}/{file}") as opened:
-            return (opened.read(65536) or b"").decode()
+        return Join(f"{directory}/{file}", os.O_RDONLY).read().decode()
     except OSError:
         return None
 
@@ -93,34 +91,17 @@ def write_text(directory: str, file: str, text: str) -> None:
     Raises:
         OSError: The kernel refuses.
     """
-    with io.FileIO(f"{directory}/{file}", "w") as opened:
-        opened.write(text.encode())
+    opened = Join(f"{directory}/{file}", os.O_WRONLY)
+    os.write(opened.fd, text.encode())
 
 
-class Join:
+def _set(directory: str, file: str, text: str) -> None:
+    """Do the same with a group that nobody is in yet, so that the kernel has nothing to wait for."""
+    Join(f"{directory}/{file}", os.O_WRONLY).write(text.encode())
+
+
+class Join(_native.QuickFile):
     """An open file or directory by which a process joins a group; closed when it is forgotten."""
-
-    def __init__(self, path: str, flags: int) -> None:
-        """Open it."""
-        self._held: list[int] = []
-        # Opened and kept in one go: no interrupt comes in between.
-        self._held.extend(map(os.open, (path,), (flags | os.O_CLOEXEC,)))
-
-    @property
-    def fd(self) -> int:
-        """The descriptor, or -1."""
-        return self._held[0] if self._held else -1
-
-    def close(self) -> None:
-        """Close it. Safe to call again."""
-        if self._held:
-            os.close(self._held.pop())
-
-    def forget(self) -> None:
-        """Leave it open, or whatever has its number by now."""
-        self._held.clear()
-
-    __del__ = close
 
 
 class Group(abc.ABC):
@@ -139,7 +120,8 @@ class Group(abc.ABC):
         self._program = program
         self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
         self._paths: dict[str, str] = {}  # noted before they are made: an exception may come at any point
-        self._watched: dict[str, io.FileIO] = {}
+        self._watched: dict[str, Join] = {}
+        self._made = False
         self._read: dict[str, tuple[bytes, dict[str, int]]] = {}  # what they said last, and what that means
 
     def _inside(self, tree: str, parent: str) -> str:
@@ -163,6 +145,7 @@ class Group(abc.ABC):
                     self._step(f"make control group {path}", os.mkdir, path)
             self.write(self.plan.settings)
             self._finish()
+            self._made = True
         except BaseException:
             self.remove()
             raise
@@ -191,7 +174,7 @@ class Group(abc.ABC):
         for setting in settings:
             directory = self._directory(setting.controller)
             words = f"write {setting.text!r} to {setting.file} for limits.{setting.field}"
-            self._step(words, write_text, directory, setting.file, setting.text)
+            self._step(words, write_text if self._made else _set, directory, setting.file, setting.text)
 
     def _watch(self, directory: str, file: str) -> dict[str, int]:
         """Return a file of lines ``key number`` that is looked at before and after each program: it stays open."""
@@ -199,11 +182,8 @@ class Group(abc.ABC):
         try:
             opened = self._watched.get(path)
             if opened is None:
-                mine = io.FileIO(path)
-                opened = self._watched.setdefault(path, mine)
-                if opened is not mine:  # another thread was faster
-                    mine.close()
-            text = os.pread(opened.fileno(), 4096, 0)
+                opened = self._watched.setdefault(path, Join(path, os.O_RDONLY))  # another thread may have been faster
+            text = opened.read()
         except OSError:
             return {}
         known = self._read.get(path)
