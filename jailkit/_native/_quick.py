@@ -1,8 +1,8 @@
 """Files of a few bytes that the kernel makes up, without giving the interpreter lock away.
 
-Python gives it away around each system call on a file, and beside busy threads waits up to a switch interval for each of
-them to get it back: 5 ms times eight, for a call that takes two microseconds. These calls keep it. They are for what never
-waits: settings and accounts of control groups that nobody is in yet, or that are only looked at.
+Python gives it away around each system call on a file, and beside busy threads waits up to a switch interval for each
+of them to get it back: 5 ms times eight, for a call that takes two microseconds. These calls keep it. They are for what
+never waits: settings and accounts of control groups that nobody is in yet, or that are only looked at.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _close.argtypes = [ctypes.c_int]
 _pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
 _write.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
 _pread.restype = _write.restype = ctypes.c_ssize_t
-_PIECE, _END = 8192, 2048
+_PIECE, _END = 4096, 2048
+_Buffer = ctypes.c_char * _PIECE
 
 
 def _failed(path: str = "") -> OSError:
@@ -58,14 +59,14 @@ class QuickFile:
         Raises:
             OSError: The kernel refuses.
         """
-        buffer, found = ctypes.create_string_buffer(_PIECE), b""
+        buffer, found, fd = _Buffer(), b"", self.fd
         while len(found) < most:
-            size = _pread(self.fd, buffer, _PIECE, len(found))
+            size = _pread(fd, buffer, _PIECE, len(found))
             if size < 0 and ctypes.get_errno() != errno.EINTR:
                 raise _failed()
-            found += buffer.raw[: max(size, 0)]
             if 0 <= size < _END:  # the kernel hands out whole lines, as many as go into a page
-                break
+                return found + bytes(buffer[:size])
+            found += bytes(buffer[: max(size, 0)])
         return found
 
     def write(self, data: bytes) -> None:
