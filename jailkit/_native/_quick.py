@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from typing import Any
 
 __all__ = ["QuickFile"]
 
@@ -59,14 +60,17 @@ class QuickFile:
         Raises:
             OSError: The kernel refuses.
         """
-        buffer, found, fd = _Buffer(), b"", self.fd
+        buffer: Any = _Buffer()
+        found: bytes = b""
+        fd = self.fd
         while len(found) < most:
             size = _pread(fd, buffer, _PIECE, len(found))
             if size < 0 and ctypes.get_errno() != errno.EINTR:
                 raise _failed()
             if 0 <= size < _END:  # the kernel hands out whole lines, as many as go into a page
-                return found + bytes(buffer[:size])
-            found += bytes(buffer[: max(size, 0)])
+                found += buffer[:size]
+                break
+            found += buffer[: max(size, 0)]
         return found
 
     def write(self, data: bytes) -> None:
