@@ -157,6 +157,7 @@ def test_a_paused_jail_does_nothing() -> None:
         assert eventually(lambda: _counted(jail) and _counted(other))
         jail.pause()
         # PID 1 of a paused jail answers nobody: what the program wrote is looked at from outside, by its memory.
+        assert eventually(lambda: _at_rest(jail)), "the last moments before are counted when they are over"
         before = jail.usage().cpu, other.get("/tmp/count")
         time.sleep(0.3)
         assert eventually(lambda: other.get("/tmp/count") != before[1])
@@ -166,6 +167,12 @@ def test_a_paused_jail_does_nothing() -> None:
         assert eventually(lambda: jail.get("/tmp/count") != seen)
         counter.kill()
         control.kill()
+
+
+def _at_rest(jail: Jail) -> bool:
+    used = jail.usage().cpu
+    time.sleep(0.1)
+    return jail.usage().cpu == used
 
 
 def _counted(jail: Jail) -> bool:
