@@ -8,6 +8,8 @@
 
 #define STEPS_MAX 32
 
+enum { REQUEST = 700, ANSWER = 328 }; /* bytes, as jailkit's are */
+
 /* All namespaces but the one of processes, which a process cannot enter itself, only its children.
  */
 #define WITHOUT_PID (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP)
@@ -45,6 +47,9 @@ extern const struct step walled_steps[], served_steps[], asked_steps[];
 
 int64_t now(void);
 int start_asked(const struct step *steps);
+/* Of a process that is asked: what it hears of the end of programs by, and how it starts one. */
+int ends_of_programs(void);
+int start_program(const struct step *steps);
 int ask(int sock);
 
 /* The walls (floor_walls.c): what the child does ... */

@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { REQUEST = 700, ANSWER = 328 }; /* bytes, as jailkit's are */
-
 static char stack[32768] __attribute__((aligned(16)));
 
 static int born(void *steps) {
@@ -28,14 +26,21 @@ static int born(void *steps) {
     return 127;
 }
 
-__attribute__((noreturn)) static void serve_requests(int sock, const struct step *steps) {
-    char bytes[REQUEST];
-    int status, signals;
+int ends_of_programs(void) {
     sigset_t ended;
     sigemptyset(&ended);
     sigaddset(&ended, SIGCHLD);
     sigprocmask(SIG_BLOCK, &ended, NULL);
-    signals = signalfd(-1, &ended, SFD_NONBLOCK | SFD_CLOEXEC);
+    return signalfd(-1, &ended, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int start_program(const struct step *steps) {
+    return clone(born, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)steps);
+}
+
+__attribute__((noreturn)) static void serve_requests(int sock, const struct step *steps) {
+    char bytes[REQUEST];
+    int status, signals = ends_of_programs();
     for (;;) {
         struct pollfd ready[2] = {{sock, POLLIN, 0}, {signals, POLLIN, 0}};
         struct signalfd_siginfo ignored;
@@ -46,7 +51,7 @@ __attribute__((noreturn)) static void serve_requests(int sock, const struct step
                     _exit(1);
         if (ready[0].revents && recv(sock, bytes, sizeof bytes, 0) <= 0)
             _exit(0);
-        if (ready[0].revents && clone(born, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)steps) < 0)
+        if (ready[0].revents && start_program(steps) < 0)
             _exit(1);
     }
 }

@@ -30,11 +30,11 @@
 #define READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ALL ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
 
-enum { REQUEST = 700, ANSWER = 328, PASSED = 3 }; /* bytes, as jailkit's are; and two outputs and the channel */
+enum { PASSED = 3 }; /* two outputs and the channel */
 
 static struct sock_filter instructions[INSTRUCTIONS_MAX];
 static struct sock_fprog filter = {0, instructions};
-static char directory[512], stack[32768] __attribute__((aligned(16)));
+static char directory[512];
 int passed[PASSED];
 
 int load_filter(const char *path) {
@@ -127,15 +127,6 @@ int take_outputs(void) {
     return dup2(passed[0], 1) < 0 || dup2(passed[1], 2) < 0;
 }
 
-static int born(void *ignored) {
-    (void)ignored;
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    run_steps(asked_steps);
-    return 127;
-}
-
 static int receive(int sock) {
     char bytes[REQUEST], space[CMSG_SPACE(sizeof passed)];
     struct iovec into = {bytes, sizeof bytes};
@@ -149,13 +140,8 @@ static int receive(int sock) {
 /* PID 1 of the live jail, which has all walls by now: its programs inherit them. */
 int serve_programs(void) {
     char bytes[ANSWER] = {0};
-    int status, signals;
+    int status, signals = ends_of_programs();
     struct signalfd_siginfo ignored;
-    sigset_t ended;
-    sigemptyset(&ended);
-    sigaddset(&ended, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &ended, NULL);
-    signals = signalfd(-1, &ended, SFD_NONBLOCK | SFD_CLOEXEC);
     for (;;) {
         struct pollfd ready[2] = {{world.asked, POLLIN, 0}, {signals, POLLIN, 0}};
         poll(ready, 2, -1);
@@ -167,7 +153,7 @@ int serve_programs(void) {
         if (ready[0].revents) {
             if (receive(world.asked))
                 _exit(0);
-            if (clone(born, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL) < 0)
+            if (start_program(asked_steps) < 0)
                 _exit(1);
             close(passed[0]);
             close(passed[1]);
