@@ -10,7 +10,7 @@ from jailkit import JailkitError
 from jailkit.grading._compile import Built
 from jailkit.grading._grade import TestResult, beginning, excerpt
 from jailkit.grading._model import Problem, Submission, Test, Verdict
-from jailkit.grading._run import score_of
+from jailkit.grading._run import result_of
 from jailkit.grading._sources import SourceError, Sources, read_sources
 from jailkit.grading._validate import Checked, check
 
@@ -40,17 +40,13 @@ class Answers:
             checked = self._check(test, answer)
         except (JailkitError, OSError) as error:
             checked = Checked(verdict=Verdict.JE, message=str(error))
-        return TestResult(
-            name=test.name,
-            verdict=checked.verdict,
-            score=score_of(self.problem, test, checked),
-            best=test.best,
-            message=checked.message,
-            team_message=checked.team_message,
+        return result_of(
+            self.problem,
+            test,
+            checked,
             input=beginning(test.input),
             expected=beginning(test.answer),
             got=excerpt(answer or b""),
-            hint="" if checked.verdict is Verdict.AC else test.hint,
         )
 
     def _check(self, test: Test, answer: bytes | None) -> Checked:

@@ -13,7 +13,7 @@ from jailkit.grading._grade import TestResult, beginning, excerpt
 from jailkit.grading._interact import talk_on
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._passes import passes_on
-from jailkit.grading._run import Run, Runner, score_of
+from jailkit.grading._run import Run, Runner, result_of, score_of
 from jailkit.grading._static import check_source
 from jailkit.grading._validate import Checked, check
 
@@ -69,15 +69,7 @@ class Judge:
 
     def _looked(self, test: Test) -> TestResult:
         checked = check_source(self.problem, test, self.runner.built, self.static, self.scratch)
-        return TestResult(
-            name=test.name,
-            verdict=checked.verdict,
-            score=score_of(self.problem, test, checked),
-            best=test.best,
-            message=checked.message,
-            team_message=checked.team_message,
-            hint="" if checked.verdict is Verdict.AC else test.hint,
-        )
+        return result_of(self.problem, test, checked)
 
     def _failed(self, test: Test, verdict: Verdict, error: Exception) -> TestResult:
         score = score_of(self.problem, test, Checked(verdict=verdict))
@@ -85,21 +77,17 @@ class Judge:
 
     def _result(self, test: Test, run: Run, checked: Checked) -> TestResult:
         result: Result[bytes] = run.result
-        return TestResult(
-            name=test.name,
-            verdict=checked.verdict,
-            score=score_of(self.problem, test, checked),
-            best=test.best,
+        return result_of(
+            self.problem,
+            test,
+            checked,
             cpu=result.usage.cpu,
             wall=result.usage.wall,
             memory=result.usage.memory_peak,
             runs=run.runs,
             reason=str(result),
-            message=checked.message,
-            team_message=checked.team_message,
             input=beginning(test.input),
             expected=beginning(test.answer),
             got=run.talk or excerpt(result.stdout),
             stderr=excerpt(result.stderr),
-            hint="" if checked.verdict is Verdict.AC else test.hint,
         )

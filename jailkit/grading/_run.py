@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -13,10 +14,11 @@ from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
 from jailkit.grading._box import bounded
 from jailkit.grading._compile import Built
 from jailkit.grading._cores import Cores, busy
+from jailkit.grading._grade import TestResult
 from jailkit.grading._model import Problem, Test, Verdict
 from jailkit.grading._validate import Checked
 
-__all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "score_of", "verdict_of"]
+__all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "result_of", "score_of", "verdict_of"]
 
 _CLOSE = 0.1
 """A result is close to a limit when it is within this share of it."""
@@ -93,6 +95,20 @@ def score_of(problem: Problem, test: Test, checked: Checked) -> float | None:
     if checked.verdict is not Verdict.AC:
         return test.least
     return test.best if checked.score is None else checked.score
+
+
+def result_of(problem: Problem, test: Test, checked: Checked, **seen: Any) -> TestResult:
+    """Return what became of a test that was judged; `seen` is what else there is to tell of it."""
+    return TestResult(
+        name=test.name,
+        verdict=checked.verdict,
+        score=score_of(problem, test, checked),
+        best=test.best,
+        message=checked.message,
+        team_message=checked.team_message,
+        hint="" if checked.verdict is Verdict.AC else test.hint,
+        **seen,
+    )
 
 
 @attrs.frozen
