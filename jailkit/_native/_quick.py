@@ -25,9 +25,9 @@ _PIECE, _END = 4096, 2048
 _Buffer = ctypes.c_char * _PIECE
 
 
-def _failed(path: str = "") -> OSError:
+def _failed(path: str | None = None) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
+    return OSError(number, os.strerror(number), path)
 
 
 class QuickFile:

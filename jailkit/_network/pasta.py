@@ -67,10 +67,8 @@ class Pasta:
         here = f"/proc/{space.helper.pid}/ns"
         words = [self._plan.pasta, "--foreground", "--quiet", "--stderr", "--no-map-gw", "--ns-ifname", INSIDE]
         words += ["--no-dhcp", "--no-dhcpv6", "--no-ra", "--netmask", "255.255.255.0"]
-        words += [
-            "--dns",
-            "none",
-        ]  # the jail is told of name servers by a file; those it finds itself it complains about
+        # The jail is told of name servers by a file; pasta complains about those that it finds itself.
+        words += ["--dns", "none"]
         carried = [one for one in gateways if self._plan.way6 or ":" not in one]
         for gateway in carried:
             words += ["--address", first_of(own, gateway), "--gateway", gateway]

@@ -64,7 +64,7 @@ class Counters:
 def read_text(directory: str, file: str) -> str | None:
     """Return the contents of a small file of a group, or None if there is no such file."""
     try:
-        return Join(f"{directory}/{file}", os.O_RDONLY).read().decode()
+        return _native.QuickFile(f"{directory}/{file}", os.O_RDONLY).read().decode()
     except OSError:
         return None
 
@@ -91,13 +91,13 @@ def write_text(directory: str, file: str, text: str) -> None:
     Raises:
         OSError: The kernel refuses.
     """
-    opened = Join(f"{directory}/{file}", os.O_WRONLY)
+    opened = _native.QuickFile(f"{directory}/{file}", os.O_WRONLY)
     os.write(opened.fd, text.encode())
 
 
 def _set(directory: str, file: str, text: str) -> None:
     """Do the same with a group that nobody is in yet, so that the kernel has nothing to wait for."""
-    Join(f"{directory}/{file}", os.O_WRONLY).write(text.encode())
+    _native.QuickFile(f"{directory}/{file}", os.O_WRONLY).write(text.encode())
 
 
 class Join(_native.QuickFile):
@@ -120,7 +120,7 @@ class Group(abc.ABC):
         self._program = program
         self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
         self._paths: dict[str, str] = {}  # noted before they are made: an exception may come at any point
-        self._watched: dict[str, Join] = {}
+        self._watched: dict[str, _native.QuickFile] = {}
         self._made = False
         self._read: dict[str, tuple[bytes, dict[str, int]]] = {}  # what they said last, and what that means
 
@@ -182,7 +182,8 @@ class Group(abc.ABC):
         try:
             opened = self._watched.get(path)
             if opened is None:
-                opened = self._watched.setdefault(path, Join(path, os.O_RDONLY))  # another thread may have been faster
+                # Another thread may have been faster.
+                opened = self._watched.setdefault(path, _native.QuickFile(path, os.O_RDONLY))
             text = opened.read()
         except OSError:
             return {}
