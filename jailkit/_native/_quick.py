@@ -9,18 +9,32 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 from typing import Any
 
+from jailkit._native._ext import ffi
+
 __all__ = ["QuickFile"]
+
+
+class _Number:
+    """How ctypes takes a number that cffi keeps."""
+
+    from_param = int
+
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 _open, _close, _pread, _write = _LIBC.open, _LIBC.close, _LIBC.pread, _LIBC.write
 _open.argtypes = [ctypes.c_char_p, ctypes.c_int]
-_close.argtypes = [ctypes.c_int]
+_close.argtypes = [_Number]  # type: ignore[list-item]  # anything with from_param will do
 _pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
 _write.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
 _pread.restype = _write.restype = ctypes.c_ssize_t
+# A descriptor is a number with a destructor, and both are C: a KeyboardInterrupt comes between any two steps of Python,
+# also between the two of a __del__.
+_cast = functools.partial(ffi.cast, "int")
+_owned = functools.partial(ffi.gc, destructor=_close)
 _PIECE, _END = 4096, 2048
 _Buffer = ctypes.c_char * _PIECE
 
@@ -39,20 +53,19 @@ class QuickFile:
         Raises:
             OSError: It cannot be opened.
         """
-        self._held: list[int] = []
+        self._held: list[Any] = []
         name = os.fsencode(path)
-        while not self._held or self._held[0] < 0:
+        while self.fd < 0:
             self._held.clear()
-            # Opened and kept in one go: no interrupt comes in between.
-            self._held.extend(map(_open, (name,), (flags | os.O_CLOEXEC,)))
-            if self._held[0] < 0 and ctypes.get_errno() != errno.EINTR:
-                self._held.clear()
+            # Opened and kept in one go.
+            self._held.extend(map(_owned, map(_cast, map(_open, (name,), (flags | os.O_CLOEXEC,)))))
+            if self.fd < 0 and ctypes.get_errno() != errno.EINTR:
                 raise _failed(path)
 
     @property
     def fd(self) -> int:
         """The descriptor, or -1."""
-        return self._held[0] if self._held else -1
+        return int(self._held[0]) if self._held else -1
 
     def read(self, most: int = 1 << 16) -> bytes:
         """Return what is in it, from its beginning.
@@ -86,10 +99,10 @@ class QuickFile:
     def close(self) -> None:
         """Close it. Safe to call again."""
         if self._held:
-            _close(self._held.pop())
+            ffi.release(self._held.pop())
 
     def forget(self) -> None:
         """Leave it open, or whatever has its number by now."""
+        for number in self._held:
+            ffi.gc(number, None)
         self._held.clear()
-
-    __del__ = close

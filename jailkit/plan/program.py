@@ -21,6 +21,8 @@ __all__ = ["Program", "on_terminal", "prepare", "prepare_open", "prepare_termina
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
+_AFTER_SIGNAL = 0.05
+"""Processor time between SIGXCPU, which comes with the kernel's next tick, and the host's own look at it."""
 
 
 @attrs.frozen(kw_only=True, eq=False)  # found again by identity
@@ -70,6 +72,11 @@ class Program:
     group_in_company: GroupPlan | None = None
     notices: Notices | None = None
     disk: float = UNLIMITED
+
+    @property
+    def cpu_watched(self) -> float:
+        """Processor time at which the host kills; where SIGXCPU comes at the same time, it is let go first."""
+        return self.cpu_limit + (_AFTER_SIGNAL if self.cpu_seconds == self.cpu_limit else 0)
 
 
 def prepare(

@@ -80,7 +80,7 @@ class Process:
             began + program.wall_seconds,
             live.kill,
             meter=meter,
-            cpu_limit=program.cpu_limit,
+            cpu_limit=program.cpu_watched,
         )
         self.stdin, self.stdout, self.stderr = files
         self._on_terminal = "JK_RUN_TERMINAL" in program.flags

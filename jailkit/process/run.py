@@ -65,7 +65,7 @@ class Once:
             deadline=self._began + program.wall_seconds,
             kill_jail=live.kill,
             patience=_ALONE_SECONDS if self._alone else KILL_SECONDS,
-            cpu_limit=program.cpu_limit,
+            cpu_limit=program.cpu_watched,
         )
 
     def start(self) -> None:

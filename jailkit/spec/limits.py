@@ -48,8 +48,10 @@ class Limits:
         cpu_seconds: Processor time of each program of the jail with all that it has started,
             user and system. Default: 3600 at SANDBOX and CONTAINER. Enforced by the host by
             the accounts of the control group, which ends the program with reason CPU_TIME,
-            and by RLIMIT_CPU for each process, in whole seconds. Without control groups only
-            the latter. A program that sleeps never reaches it: bound `wall_seconds` too.
+            and by RLIMIT_CPU (SIGXCPU) for each process, in whole seconds. A limit of whole
+            seconds is SIGXCPU, as a rule, for a process that uses them up by itself (it counts
+            ticks of the clock), and SIGKILL from the host 0.05 s later for all others. Without
+            control groups only the former. A program that sleeps never reaches it: bound `wall_seconds` too.
         wall_seconds: Time on the clock from the start of the program. Default: unlimited.
             Enforced by the host, which kills the whole tree with reason WALL_TIME. Does not
             stop if the host program itself is stopped; then the kill is late.

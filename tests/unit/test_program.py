@@ -144,6 +144,13 @@ def test_the_watcher_knows_the_limit_that_is_in_force(asked: float, hard: int | 
     assert {name: soft for name, soft, _ in made.rlimits}["RLIMIT_CPU"] == made.cpu_seconds
 
 
+@pytest.mark.parametrize(("asked", "watched"), [(0.5, 0.5), (1, 1.05), (1.5, 1.5), (60, 60.05), (math.inf, math.inf)])
+def test_the_signal_of_a_whole_second_comes_before_the_host(asked: float, watched: float) -> None:
+    """Both were at the same moment once, and the return code was that of the faster one."""
+    made = program(Command(["x"], limits=Limits(cpu_seconds=asked)))
+    assert (made.cpu_limit, made.cpu_watched) == (asked, watched)
+
+
 def test_without_a_limit_the_watcher_has_none() -> None:
     """No bound on processor time, on the clock or on output: infinite, not zero."""
     made = program(Command(["x"], limits=Limits(cpu_seconds=UNLIMITED, wall_seconds=UNLIMITED, output=UNLIMITED)))
