@@ -34,11 +34,6 @@ class Ledger:
         self.group = make_group(self.plan, several=not alone)
         return self.group.joins()
 
-    def look(self) -> None:
-        """Open what will be looked at for each program: it stays open. Best while the jail is being built."""
-        if self.group is not None:
-            self.group.cpu(), self.group.oom_kills()
-
     def begin(self, program: Program) -> tuple[Meter | None, list[Join]]:
         """Open the accounts of a program; return its meter, and what it joins a group of its own by.
 

@@ -107,8 +107,6 @@ class LiveJail:
             doors = self.annex.open() if self.annex else ()
             self._jail.start(os.fsencode(_native.INIT_PATH), self._plan, self._ids)
             self._furnish(doors, first)
-            if first is None:  # else the accounts of its only program are opened at once
-                self.ledger.look()
         except OSError as error:
             self.end()
             raise StartFailed(None, error.errno or errno.EIO) from error

@@ -91,30 +91,32 @@ int jk_give(const struct jk_jail *jail, const struct jk_joins *gifts, struct jk_
     return error ? shutdown(jail->ctl, SHUT_WR), error : 0; /* then it waits for nothing more */
 }
 
+/* Looked at first: where the host program waits for all its children, the pid may be somebody else's by now. */
+static void end_child(int *pid, int sig) {
+    if (*pid > 0 && syscall(SYS_wait4, *pid, NULL, WNOHANG, NULL) == 0) {
+        kill(*pid, sig);
+        while (syscall(SYS_wait4, *pid, NULL, 0, NULL) < 0 && errno == EINTR)
+            ;
+    }
+    *pid = -1;
+}
+
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms) {
     int fd = -1, heard = jk_receive(jail->ctl, report, &fd, timeout_ms);
     if (heard == 1 && report->kind == JK_REPORT_BORN && jail->pid < 0 && report->pid > 0) {
         /* What will be killed and waited for has to be a child of ours. It is none any more (ECHILD) where the host
          * program ignores SIGCHLD, or waits for all its children, and PID 1 has ended. */
-        if (waitid(P_PIDFD, (id_t)fd, NULL, WEXITED | WNOHANG | WNOWAIT) == 0) {
-            jail->pidfd = fd;
-            fd = -1;
-        } else if (errno != ECHILD)
+        if (waitid(P_PIDFD, (id_t)fd, NULL, WEXITED | WNOHANG | WNOWAIT) == 0)
+            jail->pidfd = fd, fd = -1;
+        else if (errno != ECHILD)
             heard = 0;
         jail->pid = report->pid;
-    } else if (heard == 1 && report->kind != JK_REPORT_READY && report->kind != JK_REPORT_FAILED)
+    } else if (heard == 1 && report->kind == JK_REPORT_READY)
+        end_child(&jail->starter, 0); /* it has nothing more to do, and as a zombie would make each pivot_root longer */
+    else if (heard == 1 && report->kind != JK_REPORT_FAILED)
         heard = 0;
     close_fd(&fd);
     return heard;
-}
-
-/* Looked at first: where the host program waits for all its children, the pid may be somebody else's by now. */
-static void end_child(pid_t pid) {
-    if (pid > 0 && syscall(SYS_wait4, pid, NULL, WNOHANG, NULL) == 0) {
-        kill(pid, SIGKILL);
-        while (syscall(SYS_wait4, pid, NULL, 0, NULL) < 0 && errno == EINTR)
-            ;
-    }
 }
 
 int jk_end(struct jk_jail *jail, int timeout_ms) {
@@ -139,8 +141,8 @@ int jk_end(struct jk_jail *jail, int timeout_ms) {
             waitid(P_PIDFD, (id_t)jail->pidfd, NULL, WEXITED);
         close_fd(&jail->pidfd);
     } else
-        end_child(jail->pid); /* its descriptor did not arrive: our own limit */
-    end_child(jail->starter); /* it has ended long ago, unless a file system hangs */
-    jail->starter = jail->pid = -1;
+        end_child(&jail->pid, SIGKILL); /* its descriptor did not arrive: our own limit */
+    end_child(&jail->starter, SIGKILL); /* it has ended long ago, unless a file system hangs */
+    jail->pid = -1;
     return polled > 0 ? 0 : -ETIMEDOUT;
 }

@@ -114,8 +114,7 @@ int step_release(struct jail *j, const long *arg) {
 }
 
 int step_give(struct jail *j, const long *arg) {
-    struct jk_report gift = {.kind = JK_REPORT_READY};
-    return send_report(j->gate[1], &gift, (int)arg[0]);
+    return send_report(j->gate[1], &(struct jk_report){.kind = JK_REPORT_READY}, (int)arg[0]);
 }
 
 int step_take(struct jail *j, const long *arg) {
