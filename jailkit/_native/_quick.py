@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 from typing import Any
 
-from jailkit._native._ext import ffi
+from jailkit._native._ext import ffi, lib
 
 __all__ = ["QuickFile"]
 
@@ -25,11 +26,12 @@ class _Number:
 
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
-_open, _close, _pread, _write = _LIBC.open, _LIBC.close, _LIBC.pread, _LIBC.write
+_open, _close, _pread, _write, _fcntl = _LIBC.open, _LIBC.close, _LIBC.pread, _LIBC.write, _LIBC.fcntl
 _open.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _close.argtypes = [_Number]  # type: ignore[list-item]  # anything with from_param will do
 _pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
 _write.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
+_fcntl.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
 _pread.restype = _write.restype = ctypes.c_ssize_t
 # A descriptor is a number with a destructor, and both are C: a KeyboardInterrupt comes between any two steps of Python,
 # also between the two of a __del__.
@@ -58,9 +60,18 @@ class QuickFile:
         while self.fd < 0:
             self._held.clear()
             # Opened and kept in one go.
-            self._held.extend(map(_owned, map(_cast, map(_open, (name,), (flags | os.O_CLOEXEC,)))))
+            self._hold(_open, (name,), (flags | os.O_CLOEXEC,))
             if self.fd < 0 and ctypes.get_errno() != errno.EINTR:
                 raise _failed(path)
+
+    def _hold(self, call: Any, *arguments: tuple[Any]) -> None:
+        self._held.extend(map(_owned, map(_cast, map(call, *arguments))))
+
+    def lift(self) -> QuickFile:
+        """Give it a number among those of descriptors that stay as long as a jail lives; return it."""
+        self._hold(_fcntl, (self.fd,), (fcntl.F_DUPFD_CLOEXEC,), (lib.JK_LASTING,))
+        ffi.release(self._held.pop(0 if int(self._held[-1]) >= 0 else -1))
+        return self
 
     @property
     def fd(self) -> int:
@@ -98,7 +109,7 @@ class QuickFile:
 
     def close(self) -> None:
         """Close it. Safe to call again."""
-        if self._held:
+        while self._held:
             ffi.release(self._held.pop())
 
     def forget(self) -> None:

@@ -19,6 +19,9 @@ struct jk_ids {
 struct jk_joins {
     int count, fd[8];
 };
+/* What stays open as long as a jail lives has numbers from here on, where the host program's limit allows it: the start
+ * of the next jail copies what is below the two descriptors that it needs itself, and nothing above them. */
+enum { JK_LASTING = 256 };
 /* Take a report of the jail. 1: there was one; 0: end of file, or what no honest PID 1 says; -EAGAIN: not in time. */
 int jk_hear(struct jk_jail *jail, struct jk_report *report, int timeout_ms);
 /* Kill everything and wait for it. -ETIMEDOUT: PID 1 does not die. Afterwards there is nothing in `jail`. */

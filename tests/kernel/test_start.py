@@ -126,3 +126,38 @@ def test_a_host_program_without_standard_streams(closed: tuple[int, ...]) -> Non
             os.dup2(copy, number)
             os.close(copy)
     assert (result.stdout, result.stderr) == (once.stdout, once.stderr) == (b"in", b"err\n")
+
+
+def kept() -> tuple[set[int], int]:
+    """Return the descriptors of this process, and how many children it has, the dead included."""
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return numbers, len(file.read().split())
+
+
+def test_a_live_jail_costs_one_process_and_two_descriptors() -> None:
+    """No zombie is left of the start; the descriptors are above those that come and go, so that no start copies them."""
+    with Jail():  # what the first jail of a program leaves behind for all others (a janitor)
+        pass
+    before, children = kept()
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(Jail())
+        after, now = kept()
+        more = after - before
+        assert (len(more), now - children) == (10, 5)
+        assert min(more) >= 256
+    assert kept() == (before, children)
+
+
+def test_a_start_takes_nothing_of_the_caller_along() -> None:
+    """Whatever the caller has open, below and above what the start needs: all of it stays, and none of it is inside."""
+    names = "say(sorted(os.listdir('/proc/self/fd')))"
+    with contextlib.ExitStack() as stack:
+        low = [stack.enter_context(open("/dev/null", "rb")) for _ in range(50)]
+        high = os.dup2(low[0].fileno(), 900, inheritable=True)
+        stack.callback(os.close, high)
+        with Jail() as jail:
+            assert inside(jail, names) == ["0", "1", "2", "3"]  # the last one is the directory itself
+        assert [os.fstat(one.fileno()).st_rdev for one in low] == [os.fstat(high).st_rdev] * 50
+        assert os.get_inheritable(high)

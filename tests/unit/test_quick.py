@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import resource
 import sys
 from pathlib import Path
 from types import FrameType
@@ -48,6 +50,7 @@ def use(path: str) -> None:
     """Open, read, close; and open one more that is only forgotten about."""
     opened = QuickFile(path, os.O_RDONLY)
     assert opened.read() == b"text"
+    assert opened.lift().read() == b"text"
     opened.close()
     QuickFile(path, os.O_RDONLY)
 
@@ -97,3 +100,23 @@ def test_closing_forgetting_and_failing(tmp_path: Path) -> None:
     os.close(number)
     with pytest.raises(FileNotFoundError, match="absent"):
         QuickFile(str(tmp_path / "absent"), os.O_RDONLY)
+
+
+def test_what_stays_open_has_a_high_number_where_that_is_allowed(tmp_path: Path) -> None:
+    """The lower ones are left to what comes and goes; without room above, it stays where it is."""
+    path = tmp_path / "file"
+    path.write_text("text")
+    with contextlib.closing(QuickFile(str(path), os.O_RDONLY)) as opened:
+        low = opened.fd
+        high = opened.lift().fd
+        assert (high >= 256, os.get_inheritable(high), opened.read()) == (True, False, b"text")
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(low)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with contextlib.closing(QuickFile(str(path), os.O_RDONLY)) as opened:
+            low = opened.fd
+            assert (opened.lift().fd, opened.read()) == (low, b"text")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

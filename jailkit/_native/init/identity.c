@@ -74,9 +74,8 @@ int step_userns(struct jail *j, const long *arg) {
     if (arg[0] >= 0 && SYS(fstat, arg[0], &owner) < 0)
         return -EBADF;
     long holder = SYS(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
-    if (holder == 0)
-        for (;;)
-            SYS(ppoll, 0, 0, 0, 0, 0);
+    while (holder == 0)
+        SYS(ppoll, 0, 0, 0, 0, 0);
     if (holder < 0)
         return (int)holder;
     int error = write_map(j, (int)holder, "uid_map", map, 1, owner.st_uid);

@@ -20,9 +20,7 @@ int send_report(int sock, const struct jk_report *report, int passed_fd) {
     struct iovec bytes = {(void *)report, sizeof *report};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
     if (passed_fd >= 0) {
-        control.head.cmsg_len = CMSG_LEN(sizeof(int));
-        control.head.cmsg_level = SOL_SOCKET;
-        control.head.cmsg_type = SCM_RIGHTS;
+        control.head = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
         copy_bytes(CMSG_DATA(&control.head), &passed_fd, sizeof passed_fd);
         message.msg_control = &control;
         message.msg_controllen = CMSG_SPACE(sizeof passed_fd);
@@ -106,9 +104,8 @@ static void move_away(void) {
 }
 
 int step_release(struct jail *j, const long *arg) {
-    struct jk_report go = {.kind = JK_REPORT_READY};
     j->released = 1;
-    int error = send_report(j->gate[1], &go, -1);
+    int error = send_report(j->gate[1], &(struct jk_report){.kind = JK_REPORT_READY}, -1);
     move_away();
     return error;
 }

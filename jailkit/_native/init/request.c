@@ -141,10 +141,8 @@ int take_request(struct run *run, int room) {
     *run = (struct run){.channel = fds[0], .namespace = -1, .flags = request.head.flags};
     long error = wanted_descriptors(size) == count ? 0 : -EINVAL;
     int step = error < 0 ? JK_AT_REQUEST : JK_AT_FORK;
-    if (error == 0 && !room)
-        error = -EAGAIN;
     if (error == 0)
-        error = tell(run, fds);
+        error = room ? tell(run, fds) : -EAGAIN;
     if (error == 0)
         error = start(run);
     for (int n = 1; n < MOST_FDS; n++)

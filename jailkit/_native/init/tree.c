@@ -48,17 +48,13 @@ static int kill_marked(int proc, uint64_t mark) {
     int dir = (int)SYS(openat, proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (dir < 0)
         return 0;
-    for (;;) {
-        long size = SYS(getdents64, dir, buffer, sizeof buffer);
-        if (size <= 0)
-            break;
+    for (long size; (size = SYS(getdents64, dir, buffer, sizeof buffer)) > 0;)
         for (long at = 0; at < size; at += ((struct entry *)(buffer + at))->length) {
             const struct entry *e = (const struct entry *)(buffer + at);
             int pid = to_pid(e->name);
             if (pid > 1 && mark_of(proc, e->name) == mark)
                 found += SYS(kill, pid, SIGKILL) == 0;
         }
-    }
     close_fd(dir);
     return found;
 }

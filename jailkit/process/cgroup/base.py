@@ -183,7 +183,7 @@ class Group(abc.ABC):
             opened = self._watched.get(path)
             if opened is None:
                 # Another thread may have been faster.
-                opened = self._watched.setdefault(path, _native.QuickFile(path, os.O_RDONLY))
+                opened = self._watched.setdefault(path, _native.QuickFile(path, os.O_RDONLY).lift())
             text = opened.read()
         except OSError:
             return {}
