@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ SHARE = 0.8
 """Of the rate of the C floor program, as many processes of it as there are threads here."""
 
 TITLES = {
-    "with_network": "time for many jails on all processors / C floor",
+    "with_network": "time for many jails on all processors / C floor with the same walls",
     "without_network": "the same without network namespaces",
 }
 _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -27,18 +28,24 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 
-def measure(jailkit: Any, program: Path, count: int, workers: int) -> dict[str, float]:
-    """Returns the ratio of both times, with what the floor makes alone; and rates with all that is default."""
+def measure(jailkit: Any, program: Path, walls: Sequence[str], count: int, workers: int) -> dict[str, float]:
+    """Returns the ratio of both times, each jail with all that is default, and the rate of jailkit.
+
+    Args:
+        jailkit: The package.
+        program: The floor program.
+        walls: What it is told to make the same walls.
+        count: How many jails, of each side, three times.
+        workers: How many at a time: threads of this process, and processes of the floor program.
+    """
     found: dict[str, float] = {}
     each = max(1, count // workers)
-    bare = {"limits": jailkit.Limits(memory=jailkit.UNLIMITED, swap=jailkit.UNLIMITED)}
-    bare |= {"seccomp": False, "landlock": False}
     for key, (words, fields) in _MODES.items():
         ratios, rates = [], []
         for _ in range(3):
-            rates.append(each * workers / _threads(jailkit, fields, each, workers))
-            ours = _threads(jailkit, {**bare, **fields}, each, workers)
-            theirs = _processes([str(program), "-n", str(each), *words, "all"], workers)
+            ours = _threads(jailkit, fields, each, workers)
+            rates.append(each * workers / ours)
+            theirs = _processes([str(program), "-n", str(each), *walls, *words, "walls"], workers)
             ratios.append(ours / theirs)
         found[key] = round(statistics.median(ratios), 3)
         found[f"{key}_per_second"] = round(statistics.median(rates), 1)

@@ -244,8 +244,16 @@ def left_behind(before: dict[str, set[str]], patience: float = 5.0) -> dict[str,
         time.sleep(0.25)
 
 
-def many_jails(jailkit: Any, count: int, edge: int = 20) -> dict[str, object]:
+def many_jails(
+    jailkit: Any, count: int, by_hand: Callable[[], float] | None = None, edge: int = 20
+) -> dict[str, object]:
     """Starts `count` jails, keeps them all, then closes them.
+
+    Args:
+        jailkit: The package.
+        count: How many.
+        by_hand: Measures a jail that is made by hand, before the others and beside them.
+        edge: How many of the first and of the last count.
 
     Returns:
         Medians of the first and of the last `edge` starts, how long closing took, and what was left.
@@ -256,8 +264,10 @@ def many_jails(jailkit: Any, count: int, edge: int = 20) -> dict[str, object]:
     with jailkit.Jail() as jail:  # what the library keeps for the life of the program is no leak
         jail.run(["/bin/true"]).check()
     before = traces()
+    hand = by_hand() if by_hand else 0.0
     with many_descriptors(), contextlib.ExitStack() as stack:
         jails, taken = _start(jailkit, count, stack)
+        hand = by_hand() / hand if by_hand else 0.0
         jails[-1].run(["/bin/true"]).check()
         memory = sum(pss_bytes(jail.pid) for jail in jails)
         begin = time.perf_counter_ns()
@@ -269,6 +279,7 @@ def many_jails(jailkit: Any, count: int, edge: int = 20) -> dict[str, object]:
         "first": summary(first),
         "last": summary(last),
         "ratio": statistics.median(last) / statistics.median(first),
+        "by_hand": round(hand, 3) if by_hand else None,
         "close_all_seconds": round(closing / 1e9, 3),
         "pss_bytes_per_jail": memory // count,
         "left_behind": left_behind(before),

@@ -21,7 +21,7 @@ from jailkit._native._calls import (
     system_call,
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
-from jailkit._native._quick import QuickFile
+from jailkit._native._quick import QuickFile, make_directory, remove_directory
 from jailkit._native._seccomp import LibraryMissingError, call_numbers, compile_filter
 
 __all__ = [
@@ -46,5 +46,7 @@ __all__ = [
     "encode_plan",
     "encode_request",
     "enum_names",
+    "make_directory",
+    "remove_directory",
     "system_call",
 ]

@@ -6,11 +6,14 @@ import enum
 import math
 import os
 import select
+import struct
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jailkit._native._ext import ffi, lib
+from jailkit._native._quick import address, keeping
 
 __all__ = [
     "INIT_PATH",
@@ -164,12 +167,13 @@ class Jail:
     def __init__(self, *, patient: bool = False) -> None:
         """Own nothing yet; `patient` is for a jail that is ended by its PID 1, and not by the kernel with it."""
         self._raw = ffi.new("struct jk_jail *", [_NO_FD, _NO_FD, _NO_FD, _NO_FD, patient])
+        self._at = address(self._raw)
 
     def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
         """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
-        area = (*(ids or (0, 0, 0)), int.from_bytes(os.urandom(2), "little"))
-        ids_raw = ffi.new("struct jk_ids *", area)
-        _checked(lib.jk_start(self._raw, init, ffi.from_buffer(plan), len(plan), ids_raw))
+        # Tried from anywhere: from the clock, because os.urandom() would give the interpreter lock away.
+        area = _IDS.pack(*(ids or (0, 0, 0)), time.monotonic_ns() >> 8 & 0xFFFF)
+        _checked(_start(self._at, init, plan, len(plan), area))
 
     def give(self, gifts: Sequence[int], first: First | None) -> None:
         """Give it the descriptors that its plan waits for, in that order, and ask for its first program.
@@ -179,11 +183,12 @@ class Jail:
         Raises:
             BrokenPipeError: It has ended before; what it has said of that is still to be heard.
         """
+        joins = _JOINS.pack(len(gifts), *gifts, *[_NO_FD] * (lib.JK_JOINS - len(gifts)))
         if first is None:
-            _checked(lib.jk_give(self._raw, _joins(gifts), ffi.NULL, ffi.NULL, 0, ffi.NULL))
+            _checked(_give(self._at, joins, None, None, 0, None))
             return
         run, request, stdio = first
-        _checked(lib.jk_give(self._raw, _joins(gifts), run.raw, ffi.from_buffer(request), len(request), stdio))
+        _checked(_give(self._at, joins, run.at, request, len(request), _STDIO.pack(*stdio)))
 
     @property
     def ctl(self) -> int:
@@ -235,6 +240,7 @@ class Run:
     def __init__(self, buffer_size: int = 65536) -> None:
         # In this order: zeros are descriptors too, and an exception may come at any point.
         self._raw = ffi.gc(ffi.new(_RUN, _CLOSED_RUN[0]), lib.jk_close)
+        self.at = address(self._raw)
         self._report: Report | None = None
         self._streams = tuple(self._raw.stream)  # views of it: each look through the array would make a new one
         self._room = 0
@@ -250,11 +256,6 @@ class Run:
         """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
         joins_raw = _joins(joins)
         _checked(lib.jk_submit(self._raw, ctl, request, len(request), stdio, watched, joins_raw))
-
-    @property
-    def raw(self) -> Any:
-        """The ``struct jk_run``, for `Jail.give`."""
-        return self._raw
 
     def wait_exec(self, timeout: float) -> bool:
         """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone or talks nonsense.
@@ -366,7 +367,7 @@ class Run:
     def close(self) -> None:
         """Close every descriptor. Safe to call again."""
         with self._lock:
-            lib.jk_close(self._raw)
+            _close(self.at)
 
     def disown(self) -> None:
         """After a fork, in the child: close without the lock, which a thread that does not exist here may hold."""
@@ -378,5 +379,7 @@ _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
 _NO_JOINS = ffi.new("struct jk_joins *")
 _RUN, _BUFFER = ffi.typeof("struct jk_run *"), ffi.typeof("char[]")
 _CLOSED_RUN = ffi.new(_RUN, [_NO_FD] * 4)
+_IDS, _JOINS, _STDIO = struct.Struct("4I"), struct.Struct(f"{1 + lib.JK_JOINS}i"), struct.Struct("3i")
+_start, _give, _close = keeping("jk_start", "pbbnb"), keeping("jk_give", "pbpbnb"), keeping("jk_close", "p", None)
 for _stream in _CLOSED_RUN.stream:
     _stream.fd = _NO_FD

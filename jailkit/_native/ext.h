@@ -1,7 +1,8 @@
 /*
  * ext.h: what Python may call. Read by cffi as it stands, like abi.h. 0 or a number >= 0 on success, else -errno.
- * No function here prints or knows a policy; each runs without the interpreter lock. What a function opens it writes
- * into the caller's struct at once, so that an exception in Python (a KeyboardInterrupt) cannot lose it.
+ * No function here prints or knows a policy; each that may wait runs without the interpreter lock. What a function
+ * opens it writes into the caller's struct at once, so that an exception in Python (a KeyboardInterrupt) cannot lose
+ * it.
  */
 
 /* One jail as the host holds it: the control socket (the jail lives as long as it is open), the pid of the process that

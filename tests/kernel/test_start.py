@@ -136,7 +136,7 @@ def kept() -> tuple[set[int], int]:
 
 
 def test_a_live_jail_costs_one_process_and_two_descriptors() -> None:
-    """No zombie is left of the start; the descriptors are above those that come and go, so that no start copies them."""
+    """No zombie is left of the start; its descriptors are above those that come and go, and no start copies them."""
     with Jail():  # what the first jail of a program leaves behind for all others (a janitor)
         pass
     before, children = kept()

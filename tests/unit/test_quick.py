@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from jailkit._native import QuickFile
+from jailkit._native import QuickFile, make_directory, remove_directory
 
 SOURCE = QuickFile.__init__.__code__.co_filename
 
@@ -120,3 +120,16 @@ def test_what_stays_open_has_a_high_number_where_that_is_allowed(tmp_path: Path)
             assert (opened.lift().fd, opened.read()) == (low, b"text")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_directories_are_made_and_removed_and_errors_have_their_names(tmp_path: Path) -> None:
+    """As os.mkdir() and os.rmdir() do it, whatever bytes a name has."""
+    path = str(tmp_path / os.fsdecode(b"gr\xffup"))
+    make_directory(path)
+    assert os.path.isdir(path)
+    with pytest.raises(FileExistsError, match="gr"):
+        make_directory(path)
+    remove_directory(path)
+    assert not os.path.lexists(path)
+    with pytest.raises(FileNotFoundError, match="gr"):
+        remove_directory(path)

@@ -142,7 +142,7 @@ class Group(abc.ABC):
                 known = path in self._paths.values()  # two controllers of version 1 that share a tree
                 self._paths[tree] = path
                 if not known:
-                    self._step(f"make control group {path}", os.mkdir, path)
+                    self._step(f"make control group {path}", _native.make_directory, path)
             self.write(self.plan.settings)
             self._finish()
             self._made = True
@@ -277,7 +277,7 @@ def remove_directory(path: str) -> None:
     deadline = time.monotonic() + _REMOVE_SECONDS
     while True:
         try:
-            os.rmdir(path)
+            _native.remove_directory(path)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -6,6 +6,7 @@ import os
 import select
 import time
 
+from jailkit import _native
 from jailkit.plan import GroupPlan
 from jailkit.process.cgroup.base import Counters, Group, GroupError, Join, read_keys, read_number, read_text, write_text
 
@@ -34,7 +35,7 @@ class UnifiedGroup(Group):
         if self._several:
             if self.plan.enable:
                 self._step(f"let control groups in {path} have {self.plan.enable}", self._enable_inside)
-            self._step(f"make control group {path}/{_LEAF}", os.mkdir, f"{path}/{_LEAF}")
+            self._step(f"make control group {path}/{_LEAF}", _native.make_directory, f"{path}/{_LEAF}")
         elif "memory.oom.group" in self.plan.files and "memory" in self.plan.enable:
             # All or nothing: a program that lost a child to the killer would tell its own tale of it.
             self._step("write 1 to memory.oom.group", write_text, self._paths[""], "memory.oom.group", "1")
