@@ -39,6 +39,9 @@ PIPE: int = lib.JK_PIPE
 NULL: int = lib.JK_NULL
 SAME: int = lib.JK_SAME
 _NO_FD = -1
+_TAKES_SECONDS = 10.0
+"""How long a live jail may take for the requests before this one. PID 1 reads at once what it is sent: one that does
+not is lost, and nobody may wait for it for ever."""
 _KILL_TREE: int = lib.JK_ORDER_KILL_TREE
 
 
@@ -139,10 +142,10 @@ def system_call(name: str, *arguments: int | bytes | Any) -> int:
     return _checked(lib.jk_syscall(constant(f"SYS_{name}"), *numbers))
 
 
-def _joins(fds: Sequence[int]) -> Any:
+def _joins(fds: Sequence[int]) -> bytes:
     if len(fds) > lib.JK_JOINS:
-        raise ValueError(f"a program may join {lib.JK_JOINS} control groups, not {len(fds)}")
-    return ffi.new("struct jk_joins *", (len(fds), list(fds))) if fds else _NO_JOINS
+        raise ValueError(f"there is room for {lib.JK_JOINS} descriptors, not for {len(fds)}")
+    return _JOINS.pack(len(fds), *fds, *[_NO_FD] * (lib.JK_JOINS - len(fds)))
 
 
 class Ids(NamedTuple):
@@ -183,12 +186,11 @@ class Jail:
         Raises:
             BrokenPipeError: It has ended before; what it has said of that is still to be heard.
         """
-        joins = _JOINS.pack(len(gifts), *gifts, *[_NO_FD] * (lib.JK_JOINS - len(gifts)))
         if first is None:
-            _checked(_give(self._at, joins, None, None, 0, None))
+            _checked(_give(self._at, _joins(gifts), None, None, 0, None))
             return
         run, request, stdio = first
-        _checked(_give(self._at, joins, run.at, request, len(request), _STDIO.pack(*stdio)))
+        _checked(_give(self._at, _joins(gifts), run.at, request, len(request), _STDIO.pack(*stdio)))
 
     @property
     def ctl(self) -> int:
@@ -253,9 +255,20 @@ class Run:
     def submit(
         self, ctl: int, request: bytes, stdio: tuple[int, int, int], *, watched: bool, joins: Sequence[int] = ()
     ) -> None:
-        """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr)."""
-        joins_raw = _joins(joins)
-        _checked(lib.jk_submit(self._raw, ctl, request, len(request), stdio, watched, joins_raw))
+        """Ask for the program. In `stdio`: a descriptor, PIPE, NULL, or SAME (for stderr).
+
+        Raises:
+            BlockingIOError: PID 1 has taken none of the requests before it for seconds.
+        """
+        asked = self.at, ctl, request, len(request), _STDIO.pack(*stdio), watched, _joins(joins)
+        try:
+            _checked(_submit(*asked))
+        except BlockingIOError:
+            _close(self.at)
+            look = select.poll()
+            look.register(ctl, select.POLLOUT)
+            look.poll(_TAKES_SECONDS * 1000)
+            _checked(_submit(*asked))
 
     def wait_exec(self, timeout: float) -> bool:
         """Wait until a watched program runs, or has failed to (see `report`); False if PID 1 is gone or talks nonsense.
@@ -376,10 +389,10 @@ class Run:
 
 # Buffers are read only as far as C has written them; clearing 64 KiB would cost more than the call.
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
-_NO_JOINS = ffi.new("struct jk_joins *")
 _RUN, _BUFFER = ffi.typeof("struct jk_run *"), ffi.typeof("char[]")
 _CLOSED_RUN = ffi.new(_RUN, [_NO_FD] * 4)
 _IDS, _JOINS, _STDIO = struct.Struct("4I"), struct.Struct(f"{1 + lib.JK_JOINS}i"), struct.Struct("3i")
 _start, _give, _close = keeping("jk_start", "pbbnb"), keeping("jk_give", "pbpbnb"), keeping("jk_close", "p", None)
+_submit = keeping("jk_submit", "pibnbib")
 for _stream in _CLOSED_RUN.stream:
     _stream.fd = _NO_FD

@@ -45,7 +45,7 @@ _PIECE, _END = 4096, 2048
 _Buffer = ctypes.c_char * _PIECE
 
 
-_KINDS = {"p": ctypes.c_void_p, "b": ctypes.c_char_p, "n": ctypes.c_uint64}
+_KINDS = {"p": ctypes.c_void_p, "b": ctypes.c_char_p, "n": ctypes.c_uint64, "i": ctypes.c_int}
 
 
 def keeping(name: str, kinds: str, returns: Any = ctypes.c_int) -> Any:
@@ -53,7 +53,7 @@ def keeping(name: str, kinds: str, returns: Any = ctypes.c_int) -> Any:
 
     Args:
         name: The function.
-        kinds: A letter for each argument: p for an `address`, b for bytes, n for a number.
+        kinds: A letter for each argument: p for an `address`, b for bytes, n for a size, i for an int.
         returns: What it returns, as ctypes has it; None for nothing.
     """
     kind = ctypes.PYFUNCTYPE(returns, *[_KINDS[letter] for letter in kinds])

@@ -47,7 +47,8 @@ struct jk_run {
     struct jk_report report; /* the last one that was FAILED or EXITED */
     struct jk_stream stream[3];
 };
-/* Ask for a program. stdio: a descriptor or one of jk_stdio; the flags in the request say the same. */
+/* Ask for a program; -EAGAIN: the socket is full. stdio: a descriptor or one of jk_stdio; the flags in the request say
+ * the same. */
 int jk_submit(struct jk_run *run, int ctl, const char *request, uint64_t size, const int *stdio, int watched,
               const struct jk_joins *joins);
 /* Start a jail. */

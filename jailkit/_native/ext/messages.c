@@ -22,7 +22,7 @@ int jk_send(int sock, const void *bytes, uint64_t size, const int *fds, int coun
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     *head = (struct cmsghdr){CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(head), fds, count * sizeof(int));
-    return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+    return sendmsg(sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 /* PID 1 may be in the hands of a hostile program. A report that no honest one sends is worth as much as its end. */

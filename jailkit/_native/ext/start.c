@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -82,8 +81,6 @@ int jk_start(struct jk_jail *jail, const char *init, const char *plan, uint64_t 
     int pair[2] = {-1, -1}, file = jk_memory_file(plan, size), error = file < 0 ? file : 0;
     if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         error = -errno;
-    /* PID 1 reads at once what it is sent: one that does not is lost, and nobody may wait for it for ever. */
-    setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){10, 0}, sizeof(struct timeval));
     jail->ctl = lift(pair[0]);
     int64_t base = error ? error : claim(pair[1], ids);
     error = base < 0 ? (int)base : start_init(jail, init, (uint32_t)base, pair[1], file);
