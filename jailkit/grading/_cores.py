@@ -45,7 +45,7 @@ def busy() -> bool:
     return found is None or float(found[1]) >= _BUSY
 
 
-_SLOW = 4.5
+_SLOW = 6.0
 """How much longer than what a thread computes its work may take on a processor that is idle otherwise. To build a jail
 took 2 to 3 times as long there, as an ordinary user 3 to 4 times, and 7 to 10 times beside a process that computes."""
 

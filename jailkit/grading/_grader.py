@@ -51,7 +51,8 @@ class Grader(Closing):
 
     Args:
         workers: How many programs are measured at a time. Default: one for each core (of a core with two hardware
-            threads one).
+            threads one). With fewer, the jail of the next test is built on a core that is left over, as long as nothing
+            else keeps that one busy: a short test then costs little more than its program.
         time_limit: Seconds of processor time, over what the package says. Default: the package's, or found by running
             its accepted submissions, once for each problem.
         languages: A table of languages. Default: the built-in one.
