@@ -105,13 +105,13 @@ def _by_hand(grading: Any, home: Path, source: str) -> float | None:
         command = [str(program), "-n", "20", *floor.walls(home), "walls", "--", *words]
     except CaseError:
         return None
-    ratios = []
+    ratios: list[float] = []
     with grading.Grader(workers=1) as grader, grader.cores.one():
         for _ in range(10):
             plain = _seconds(lambda: [subprocess.run(words, capture_output=True, check=True) for _ in range(20)])
             answer = subprocess.run(command, capture_output=True, check=True).stdout
             ratios.append(sum(json.loads(answer[answer.index(b"{") :])["ns"]) / 1e9 / plain)
-    return statistics.median(ratios)
+    return float(statistics.median(ratios))
 
 
 def _jails(home: Path) -> Callable[[bytes], object]:
