@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import floor
 from measure import CaseError
 
 TESTS = 200
@@ -47,6 +48,7 @@ def measure(tests: int = TESTS, repeats: int = 20) -> dict[str, Any]:
         for name, source in PROGRAMS.items():
             count = tests if name == "short" else tests // 4
             found[f"overhead_{name}"], found[f"jails_{name}"] = _overhead(grading, home / name, source, count)
+        found["by_hand"] = _by_hand(grading, home, source)
         found["spread"], found["spread_unjailed"] = _spread(grading, home / "one", repeats)
         found["per_minute"] = _per_minute(grading, home / "short")
     finally:
@@ -93,6 +95,23 @@ def _overhead(grading: Any, home: Path, source: str, tests: int) -> tuple[float,
                 bare.append(_seconds(lambda: [jails(test.input.read_bytes()) for test in problem.tests]) / plain)
             graded.append(_seconds(lambda: grader.grade(problem, program)) / plain)
     return statistics.median(graded), statistics.median(bare)
+
+
+def _by_hand(grading: Any, home: Path, source: str) -> float | None:
+    """The short program in a jail made by hand in C, over the same without, in turn; None where there is none."""
+    words = [PYTHON, "-c", source.replace("input()", "5")]
+    try:
+        program = floor.build(home)
+        command = [str(program), "-n", "20", *floor.walls(home), "walls", "--", *words]
+    except CaseError:
+        return None
+    ratios: list[float] = []
+    with grading.Grader(workers=1) as grader, grader.cores.one():
+        for _ in range(10):
+            plain = _seconds(lambda: [subprocess.run(words, capture_output=True, check=True) for _ in range(20)])
+            answer = subprocess.run(command, capture_output=True, check=True).stdout
+            ratios.append(sum(json.loads(answer[answer.index(b"{") :])["ns"]) / 1e9 / plain)
+    return float(statistics.median(ratios))
 
 
 def _jails(home: Path) -> Callable[[bytes], object]:

@@ -120,6 +120,7 @@ def _compiled(spec: JailSpec, host: Host) -> Blueprint:
         raise UnsupportedError(f"{len(spec.mounts)} mounts", str(error), "bind a common parent directory") from None
 
 
+@functools.lru_cache(maxsize=32)
 def modified(made: Blueprint, limits: Limits) -> tuple[Blueprint, tuple[Setting, ...]]:
     """Decide a change of a live jail's limits: the blueprint from then on, and what its control group is told.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 
 import attrs
 
@@ -60,7 +61,7 @@ def bounded(
     output: int,
     processes: int = 64,
     disk: int = 64 * MiB,
-    cpu: int | None = None,
+    cpus: Sequence[int] = (),
     address_space: bool = True,
 ) -> Limits:
     """Return limits that this host keeps.
@@ -72,7 +73,7 @@ def bounded(
         output: Bytes of stdout and stderr.
         processes: Processes and threads.
         disk: Bytes of everything that can be written. They count as memory too.
-        cpu: The processor to use, or None for any.
+        cpus: The processors to use; none for any.
         address_space: Whether a bound on the address space makes sense.
     """
     can = ability()
@@ -87,4 +88,4 @@ def bounded(
         memory=memory if can.memory else None,
         address_space=memory if not can.memory and address_space else None,
     )
-    return attrs.evolve(limits, cpuset=str(cpu)) if cpu is not None and can.cpuset else limits
+    return attrs.evolve(limits, cpuset=",".join(map(str, cpus))) if cpus and can.cpuset else limits

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 
 __all__ = ["Cores", "busy", "physical"]
 
@@ -44,15 +45,27 @@ def busy() -> bool:
     return found is None or float(found[1]) >= _BUSY
 
 
+_SLOW = 6.0
+"""How much longer than what a thread computes its work may take on a processor that is idle otherwise. To build a jail
+took 2 to 3 times as long there, as an ordinary user 3 to 4 times, and 7 to 10 times beside a process that computes."""
+
+_LONGEST = 63
+"""How often at most spare processors are left alone after they were slow each time."""
+
+
 class Cores:
     """A pool of processors.
 
     Args:
         cpus: Their numbers. Default: `physical`.
+        spare: Those of cores on which nothing will be measured. Default: none.
     """
 
-    def __init__(self, cpus: tuple[int, ...] | None = None) -> None:
+    def __init__(self, cpus: tuple[int, ...] | None = None, spare: tuple[int, ...] = ()) -> None:
         self.cpus = cpus or physical()
+        self.spare = spare
+        self._benches = len(spare)
+        self._late = self._rest = 0  # how often not to ask next time, and how often is left of that
         self._free = list(self.cpus)
         self._alone = 0
         self._changed = threading.Condition()
@@ -86,10 +99,41 @@ class Cores:
                 self._changed.notify_all()
 
     @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep this thread, and what it starts, on the spare processors for a ``with`` block."""
+        with _pinned(self.spare):
+            yield
+
+    @contextlib.contextmanager
+    def bench(self) -> Iterator[bool]:
+        """Do the same for what somebody will wait for; yield False, and change nothing, where it is no place for that.
+
+        It is none while a measured processor has nothing to do, while there is such work on each spare one, and for
+        some time after that came too late or went slowly: then something else keeps them busy.
+        """
+        with self._changed:
+            self._rest = max(0, self._rest - 1)
+            mine = self._benches > 0 and not self._rest and not self._free
+            self._benches -= mine
+        if not mine:
+            yield False
+            return
+        began, used = time.monotonic(), time.thread_time()
+        try:
+            with self.aside():
+                yield True
+        finally:
+            slow = time.monotonic() - began > _SLOW * (time.thread_time() - used)
+            with self._changed:
+                self._benches += 1
+                self._late = min(_LONGEST, 2 * self._late + 1) if slow or self._free else self._late // 2
+                self._rest = self._late
+
+    @contextlib.contextmanager
     def _lent(self, cpu: int) -> Iterator[None]:
         """Use a processor that was taken, and give it back."""
         try:
-            with _pinned(cpu):
+            with _pinned((cpu,)):
                 yield
         finally:
             with self._changed:
@@ -99,9 +143,9 @@ class Cores:
 
 
 @contextlib.contextmanager
-def _pinned(cpu: int) -> Iterator[None]:
+def _pinned(cpus: Iterable[int]) -> Iterator[None]:
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from jailkit.grading._assignment import Assignment
 from jailkit.grading._box import ability
 from jailkit.grading._closing import Closing
 from jailkit.grading._compile import Built, build_program, build_submission
-from jailkit.grading._cores import Cores
+from jailkit.grading._cores import Cores, physical
 from jailkit.grading._coursework import grade_assignment
 from jailkit.grading._errors import PackageError
 from jailkit.grading._grade import Grade, GroupResult, TestResult
@@ -51,7 +51,8 @@ class Grader(Closing):
 
     Args:
         workers: How many programs are measured at a time. Default: one for each core (of a core with two hardware
-            threads one).
+            threads one). With fewer, the jail of the next test is built on a core that is left over, as long as nothing
+            else keeps that one busy: a short test then costs little more than its program.
         time_limit: Seconds of processor time, over what the package says. Default: the package's, or found by running
             its accepted submissions, once for each problem.
         languages: A table of languages. Default: the built-in one.
@@ -73,8 +74,7 @@ class Grader(Closing):
         everything: bool = False,
         progress: Callable[[str, str, int, int], object] | None = None,
     ) -> None:
-        cores = Cores()
-        self.cores = cores if workers is None else Cores(_spread(cores.cpus, workers))
+        self.cores = Cores() if workers is None else _spread(physical(), workers)
         self.languages = languages or Languages()
         self.everything = everything
         self._time_limit = time_limit
@@ -194,7 +194,8 @@ class Grader(Closing):
         found: list[TestResult] = []
         own = OwnGrader(problem, self._own_program(problem, problem.grader))
         count = len(problem.tests)
-        with Ahead(judge, problem.tests, ahead) as results:
+        # While a program is measured, the next one's jail is built on a core that is left over.
+        with Ahead(judge, problem.tests, ahead + min(ahead, len(self.cores.spare))) as results:
 
             def take(test: Test) -> Outcome:
                 result = results.take(test)
@@ -273,11 +274,11 @@ class Grader(Closing):
         return time_limit_from(problem, seconds)
 
 
-def _spread(cpus: tuple[int, ...], workers: int) -> tuple[int, ...]:
-    """Return as many processors as there are workers; more workers than cores share them."""
+def _spread(cpus: tuple[int, ...], workers: int) -> Cores:
+    """Return as many processors as there are workers; more workers than cores share them, fewer leave some spare."""
     if workers < 1:
         raise ValueError(f"{workers} workers cannot grade anything")
-    return tuple(cpus[number % len(cpus)] for number in range(workers))
+    return Cores(tuple(cpus[number % len(cpus)] for number in range(workers)), spare=cpus[workers:])
 
 
 def _submission(given: Submission | str | os.PathLike[str]) -> Submission:

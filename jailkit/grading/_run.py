@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import attrs
 
 import jailkit
-from jailkit import Bind, ExitReason, Limits, Result, Symlink, Tmpfs
+from jailkit import Bind, ExitReason, Jail, Limits, Result, Symlink, Tmpfs
 from jailkit.grading._box import bounded
 from jailkit.grading._compile import Built
 from jailkit.grading._cores import Cores, busy
 from jailkit.grading._grade import TestResult
 from jailkit.grading._model import Problem, Test, Verdict
+from jailkit.grading._standing import Standing, standing
 from jailkit.grading._validate import Checked
 
 __all__ = ["REASONS", "Allowance", "Place", "Run", "Runner", "result_of", "score_of", "verdict_of"]
@@ -140,23 +142,23 @@ class Runner:
     cores: Cores
     writes: bool = False
     # Of all tests the same, and checked word by word when they are made: a tenth of the work that a test costs here.
-    _limits: dict[int, Limits] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _limits: dict[tuple[int, ...], Limits] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     _mounts: dict[Path, Bind] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
-    def limits(self, cpu: int) -> Limits:
-        """Return the limits of one run on a processor."""
-        if cpu not in self._limits:
-            self._limits[cpu] = self._limits_on(cpu)
-        return self._limits[cpu]
+    def limits(self, *cpus: int) -> Limits:
+        """Return the limits of one run on a processor, or on one of several."""
+        if cpus not in self._limits:
+            self._limits[cpus] = self._limits_on(cpus)
+        return self._limits[cpus]
 
-    def _limits_on(self, cpu: int) -> Limits:
+    def _limits_on(self, cpus: tuple[int, ...]) -> Limits:
         allowance = self.allowance
         return bounded(
             memory=allowance.memory,
             cpu_seconds=allowance.hard,
             wall_seconds=allowance.wall,
             output=allowance.output,
-            cpu=cpu,
+            cpus=cpus,
             address_space=self.built.address_space,
         )
 
@@ -197,12 +199,25 @@ class Runner:
         place = self.place(problem, test, scratch)
         env = self.built.env
 
-        def once(runner: Runner, cpu: int) -> Run:
-            limits = runner.limits(cpu)
-            result = jailkit.run(argv, mounts=place.mounts, cwd=place.cwd, env=env, limits=limits, input=data)
-            return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
+        with self._standing(place) as jail:
+            waiting = [jail]
 
-        return self.repeat(once)
+            def once(runner: Runner, cpu: int) -> Run:
+                jail = waiting.pop() if waiting else None  # it is for one run
+                result = jail.run(cpu, argv, data) if jail else None
+                if result is None:
+                    limits = runner.limits(cpu)
+                    result = jailkit.run(argv, mounts=place.mounts, cwd=place.cwd, env=env, limits=limits, input=data)
+                return Run(result=result, verdict=verdict_of(result, self.allowance.soft))
+
+            return self.repeat(once)
+
+    def _standing(self, place: Place) -> contextlib.AbstractContextManager[Standing | None]:
+        """Return a jail for the first run of a test, built beside what is measured, or None."""
+        if not self.cores.spare:
+            return contextlib.nullcontext()
+        limits = self.limits(*self.cores.spare)
+        return standing(self.cores, Jail(mounts=place.mounts, cwd=place.cwd, env=self.built.env, limits=limits))
 
     def place(self, problem: Problem, test: Test, scratch: Path) -> Place:
         """Return where the submission runs on a test."""

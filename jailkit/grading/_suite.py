@@ -77,7 +77,7 @@ def _source() -> Iterator[LoadedSource]:
         cpu_seconds=max(1, round(seconds + 0.5)),
         wall_seconds=1.5 * seconds + 2,
         output=_CONFIG["output"],
-        cpu=_CONFIG["cpu"],
+        cpus=(_CONFIG["cpu"],),
     )
     source = Path(_CONFIG["source"]).read_bytes()
     with Jail(limits=limits, env=ENV) as jail, jail.python() as session:

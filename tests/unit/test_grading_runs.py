@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
+from types import SimpleNamespace
 
 import attrs
 import pytest
 
 from jailkit import ExitReason, Result, Usage
-from jailkit.grading import Verdict, _run
+from jailkit.grading import Verdict, _cores, _grader, _run
 from jailkit.grading._compile import Built
-from jailkit.grading._cores import Cores, busy
+from jailkit.grading._cores import Cores, busy, physical
 from jailkit.grading._run import Allowance, Run, Runner, verdict_of
 
 ALLOWANCE = Allowance(soft=2, hard=3, memory=1 << 20, output=1)
@@ -89,3 +91,42 @@ def test_whether_a_machine_is_busy(text: str | None, crowded: bool, monkeypatch:
 
     monkeypatch.setattr("builtins.open", read)
     assert busy() is crowded
+
+
+def test_spare_processors_are_asked_only_when_that_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while a measured one is idle, not twice at once, and less and less often after they were slow."""
+    clock, works = itertools.count(), itertools.count()
+    monkeypatch.setattr(_cores, "time", SimpleNamespace(monotonic=clock.__next__, thread_time=lambda: next(works)))
+    cpu = physical()[0]
+    cores = Cores((cpu,), spare=(cpu,))
+
+    def fit() -> bool:
+        with cores.bench() as found:
+            return found
+
+    assert not fit()
+    with cores.one():
+        with cores.bench() as found:
+            assert found
+            assert not fit()
+        assert all(fit() for _ in range(10))
+        works = itertools.repeat(0)  # type: ignore[assignment]
+        assert [place for place in range(12) if fit()] == [0, 1, 4, 11]
+        works = itertools.count()
+        assert [place for place in range(12, 40) if fit()] == [26, 33, 36, 37, 38, 39]
+    with Cores((cpu,)).one(), Cores((cpu,)).bench() as found:
+        assert not found
+
+
+@pytest.mark.parametrize(
+    ("workers", "measured", "spare"), [(1, (0,), (2, 4)), (3, (0, 2, 4), ()), (4, (0, 2, 4, 0), ())]
+)
+def test_cores_that_no_worker_has_are_spare(
+    workers: int, measured: tuple[int, ...], spare: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many workers as cores, which is what a grader has by default, none is."""
+    monkeypatch.setattr(_grader, "physical", lambda: (0, 2, 4))
+    with _grader.Grader(workers=workers) as grader:
+        assert (grader.cores.cpus, grader.cores.spare) == (measured, spare)
+    with _grader.Grader() as grader:
+        assert grader.cores.spare == ()
