@@ -17,7 +17,7 @@ from jailkit._cli import main
 from jailkit.grading import Grade, Grader, Journal, Languages, Verdict, _run, load, verify
 from tests import leaks
 from tests.packages import ECHO, one, small, submit
-from tests.patience import patient
+from tests.patience import patient, slowness
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
 EVENCUT = EXAMPLES / "evencut"
@@ -129,8 +129,9 @@ def test_what_comes_close_to_the_limit_is_run_again(tmp_path: Path, monkeypatch:
     """It is measured twice more, alone; what is far from it is not."""
     # Half of the limit counts as close here: the end of an interpreter, on a slow machine, is then still within it.
     monkeypatch.setattr(_run, "_CLOSE", 0.5)
-    script = "import time\nn = input()\nwhile n == '8' and time.process_time() < 0.55:\n    pass\nprint(n)\n"
-    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=1, workers=2)
+    limit = slowness()
+    script = f"import time\nn = input()\nwhile n == '8' and time.process_time() < {0.55 * limit}:\n    pass\nprint(n)\n"
+    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=limit, workers=2)
     assert grade.tests[0].runs == 1
     assert grade.tests[1].runs == 3
 
@@ -160,7 +161,7 @@ def test_verdicts_do_not_depend_on_the_number_of_workers() -> None:
     submissions = [each.submission for each in problem.examples if not each.name.startswith(slow)]
     found = []
     for workers in (1, 4):
-        with Grader(workers=workers, time_limit=2) as grader:
+        with Grader(workers=workers, time_limit=2 * slowness()) as grader:
             found.append([outline(grade) for grade in grader.grade_all(problem, submissions)])
             found[-1].append(outline(grader.grade(problem, submissions[-1])))
     assert found[0] == found[1]
