@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import os
 import select
@@ -161,9 +162,17 @@ class First(NamedTuple):
 class Jail:
     """One started jail: a control socket and two child processes. Owns them from the moment they exist."""
 
-    def __init__(self, *, patient: bool = False) -> None:
-        """Own nothing yet; `patient` is for a jail that is ended by its PID 1, and not by the kernel with it."""
+    def __init__(self, *, patient: bool = False, death_seconds: float = 10.0) -> None:
+        """Own nothing yet.
+
+        Args:
+            patient: It is ended by its PID 1, and not by the kernel with it.
+            death_seconds: How long to wait for its end when it is forgotten about.
+        """
         self._raw = ffi.new("struct jk_jail *", [_NO_FD, _NO_FD, _NO_FD, _NO_FD, patient])
+        # A destructor in C: one in Python, which an interrupt stops, ends nothing. It is that of the second argument.
+        time = ffi.cast("int", _milliseconds(death_seconds))
+        self._end = ffi.gc(time, functools.partial(lib.jk_end, self._raw))
 
     def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
         """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""

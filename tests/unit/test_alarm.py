@@ -49,9 +49,9 @@ def test_what_is_cancelled_is_not_called_and_holds_no_thread() -> None:
     """Also the last one, and again."""
     seen: list[int] = []
     alarms = [call_at(time.monotonic() + 3600, lambda: seen.append(1)) for _ in range(100)]
-    for alarm in alarms:
-        alarm.cancel()
-        alarm.cancel()
+    for each in alarms:
+        each.cancel()
+        each.cancel()
     assert no_clock()
     assert seen == []
 
