@@ -48,6 +48,14 @@ RUN_LIMITS = bound_memory(
     Limits(wall_seconds=2, cpu_seconds=1, processes=64, file_size=8 * MiB, disk=32 * MiB, output=1 * MiB)
 )
 
+
+def slower(limits: Limits, times: float) -> Limits:
+    """The same limits for a machine that is so many times slower."""
+    assert limits.wall_seconds is not None
+    assert limits.cpu_seconds is not None
+    return attrs.evolve(limits, wall_seconds=limits.wall_seconds * times, cpu_seconds=limits.cpu_seconds * times)
+
+
 #: Compilers are larger than what they compile, and source text is hostile too: templates and includes
 #: keep a compiler busy for hours, and `#include "/etc/shadow"` prints the file as an error message.
 PROGRAM_SIZE = 8 * MiB
@@ -139,12 +147,14 @@ def compile_c(source: bytes) -> bytes:
         return jail.get("/tmp/main", max_bytes=PROGRAM_SIZE)
 
 
-def run_jailed(argv: Sequence[str], *files: File, stdin: bytes = b"", env: Mapping[str, str] = {}) -> Result[bytes]:
+def run_jailed(
+    argv: Sequence[str], *files: File, limits: Limits, stdin: bytes = b"", env: Mapping[str, str] = {}
+) -> Result[bytes]:
     """Run one program in a fresh jail: `files` read-only, `/box` and `/tmp` to write to, no network."""
-    return jailkit.run(argv, mounts=(*files, Tmpfs("/box")), cwd="/box", env=env, limits=RUN_LIMITS, input=stdin)
+    return jailkit.run(argv, mounts=(*files, Tmpfs("/box")), cwd="/box", env=env, limits=limits, input=stdin)
 
 
-def run_submission(path: Path, stdin: bytes, env: Mapping[str, str]) -> Result[bytes]:
+def run_submission(path: Path, stdin: bytes, env: Mapping[str, str], limits: Limits) -> Result[bytes]:
     """Compile a submission where its language needs that, and run it.
 
     Raises:
@@ -155,7 +165,7 @@ def run_submission(path: Path, stdin: bytes, env: Mapping[str, str]) -> Result[b
         program, argv = File("/submission/main", compile_c(source), mode=0o755), ["/submission/main"]
     else:
         program, argv = File("/submission/main.py", source), ["python3", "/submission/main.py"]
-    return run_jailed(argv, program, stdin=stdin, env=env)
+    return run_jailed(argv, program, limits=limits, stdin=stdin, env=env)
 
 
 def verdict_of(result: Result[bytes], answer: bytes) -> str:
@@ -189,11 +199,11 @@ def meets(expected: Mapping[str, Any], row: Row) -> bool:
 
 
 def judge(
-    path: Path, stdin: bytes, answer: bytes, expected: Mapping[str, Any], env: Mapping[str, str]
+    path: Path, stdin: bytes, answer: bytes, expected: Mapping[str, Any], env: Mapping[str, str], limits: Limits
 ) -> tuple[Row, Result[bytes]]:
     """Compile, run and judge one submission, and compare the outcome with the expected one."""
     try:
-        result = run_submission(path, stdin, env)
+        result = run_submission(path, stdin, env, limits)
     except CompileError as error:
         result, verdict = error.result, "compile error"
     else:
@@ -259,6 +269,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Judge submissions, each in a jail of its own.")
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="names of submissions; all, if none is given")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--slower", type=float, default=1, metavar="N", help="give programs N times as much time")
     parser.add_argument("--submissions", type=Path, default=SUBMISSIONS, metavar="DIR")
     return parser.parse_args()
 
@@ -279,9 +290,10 @@ def main() -> int:
     expected = expectations(folder, args.programs)
     stdin, answer = (folder / "input.txt").read_bytes(), (folder / "expected.txt").read_bytes()
     # What the library opens once and keeps is no leak; what grows with every jail is. So one jail comes first.
-    isolation = run_jailed(["true"]).check().isolation
+    limits = slower(RUN_LIMITS, args.slower)
+    isolation = run_jailed(["true"], limits=limits).check().isolation
     with Canary() as canary:
-        judged = [judge(folder / name, stdin, answer, entry, canary.env) for name, entry in expected.items()]
+        judged = [judge(folder / name, stdin, answer, entry, canary.env, limits) for name, entry in expected.items()]
         findings = canary.findings({row.program: result.stdout + result.stderr for row, result in judged})
     rows = [row for row, _ in judged]
     wrong = complaints(rows, expected)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "program",
     "public_directory",
     "small_root",
+    "wait_for_file",
 ]
 
 PRELUDE = """
@@ -82,6 +84,19 @@ def inside(jail: Jail, code: str, *arguments: str, **options: Any) -> Any:
     result = jail.run(program(code, *arguments), **{"timeout": patient(60), **options})
     assert result.ok, (str(result), result.stderr.decode(errors="replace"))
     return json.loads(result.stdout)
+
+
+def wait_for_file(jail: Jail, path: str) -> None:
+    """Wait until a program of a jail has made a file there: it says so how far it is."""
+    deadline = time.monotonic() + patient(30)
+    while True:
+        try:
+            jail.get(path)
+        except FileNotFoundError:
+            assert time.monotonic() < deadline, path
+            time.sleep(0.01)
+        else:
+            return
 
 
 def outside(code: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Any:

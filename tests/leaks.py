@@ -10,7 +10,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from tests.patience import patient
 
@@ -22,6 +22,7 @@ __all__ = [
     "end_processes",
     "left_since",
     "lost_since",
+    "mounts",
     "reap",
     "snapshot",
 ]
@@ -40,14 +41,23 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _small(path: str) -> bytes:
+    """Read a file of one page: this is done for every process of the machine, before and after every test."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
 def _parents() -> dict[int, tuple[int, str, str]]:
     """Return parent, state and name of every process."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                head, _, tail = file.read().decode(errors="replace").rpartition(")")
-                state, parent = tail.split()[:2]
+            with contextlib.suppress(OSError):
+                head, _, tail = _small(f"/proc/{name}/stat").decode(errors="replace").rpartition(")")
+                state, parent = tail.split(maxsplit=2)[:2]
                 found[int(name)] = (int(parent), state, head.partition("(")[2])
     return found
 
@@ -75,17 +85,17 @@ def _descriptors() -> Iterator[Thing]:
             yield "descriptor", f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}"
 
 
-def _mounts() -> Iterator[Thing]:
+def mounts() -> Iterator[Thing]:
+    """Return what is mounted where this process is."""
     with open("/proc/self/mountinfo") as file:
         for line in file:
             # Without the optional fields and the options, which others may change meanwhile.
             yield "mount", " ".join(line.split()[:5])
 
 
-def _cgroups() -> Iterator[Thing]:
+def _cgroups(ours: Container[int]) -> Iterator[Thing]:
     # Others make and remove control groups all the time, other users of jailkit among them: only ours tell something,
     # and those of a host program that is gone.
-    ours = {os.getpid(), *descendants()}
     for top, names, _ in os.walk("/sys/fs/cgroup"):
         for name in names:
             made = re.match(r"jailkit-(?:[a-z]+-)?(\d+)", name)
@@ -107,9 +117,10 @@ def _files() -> Iterator[Thing]:
 def snapshot() -> set[Thing]:
     """Return everything there is of the kinds that a jail is made of."""
     # Not processes by their state, which changes; not threads by their number, which is used again.
-    things = {("process", f"{pid} {what.split(' ', 1)[1]}") for pid, what in descendants().items()}
+    below = descendants()
+    things = {("process", f"{pid} {what.split(' ', 1)[1]}") for pid, what in below.items()}
     things |= {("thread", name) for name in os.listdir("/proc/self/task")}
-    return things.union(_descriptors(), _mounts(), _cgroups(), _files())
+    return things.union(_descriptors(), mounts(), _cgroups({os.getpid(), *below}), _files())
 
 
 def _is_janitor(pid: int) -> bool:
@@ -141,7 +152,7 @@ def left_since(before: set[Thing]) -> list[Thing]:
 
 def lost_since(before: set[Thing]) -> list[str]:
     """Return the descriptors of a snapshot that somebody has closed who did not open them; number 0 is mended."""
-    now = {what.split()[0] for kind, what in snapshot() if kind == "descriptor"}
+    now = {what.split()[0] for _, what in _descriptors()}
     lost = sorted(what for kind, what in before if kind == "descriptor" and what.split()[0] not in now)
     if any(what.split()[0] == "0" for what in lost):
         os.open(os.devnull, os.O_RDONLY)  # the lowest free number is 0

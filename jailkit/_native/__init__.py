@@ -9,12 +9,9 @@ from jailkit._native._calls import (
     NULL,
     PIPE,
     SAME,
-    Event,
     First,
     Ids,
     Jail,
-    Report,
-    ReportKind,
     Run,
     constant,
     enum_names,
@@ -22,6 +19,7 @@ from jailkit._native._calls import (
 )
 from jailkit._native._encode import RequestLike, StepLike, encode_plan, encode_request
 from jailkit._native._quick import QuickFile, make_directory, remove_directory
+from jailkit._native._report import Event, Report, ReportKind
 from jailkit._native._seccomp import LibraryMissingError, call_numbers, compile_filter
 
 __all__ = [

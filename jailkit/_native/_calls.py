@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import enum
+import functools
 import math
 import os
 import select
@@ -14,18 +14,16 @@ from typing import Any, NamedTuple
 
 from jailkit._native._ext import ffi, lib
 from jailkit._native._quick import address, keeping
+from jailkit._native._report import Report, report_of
 
 __all__ = [
     "INIT_PATH",
     "NULL",
     "PIPE",
     "SAME",
-    "Event",
     "First",
     "Ids",
     "Jail",
-    "Report",
-    "ReportKind",
     "Run",
     "constant",
     "enum_names",
@@ -45,50 +43,6 @@ not is lost, and nobody may wait for it for ever."""
 _KILL_TREE: int = lib.JK_ORDER_KILL_TREE
 
 
-class ReportKind(enum.IntEnum):
-    """What a report of ``jailkit-init`` says; see ``abi.h``."""
-
-    BORN = lib.JK_REPORT_BORN
-    READY = lib.JK_REPORT_READY
-    FAILED = lib.JK_REPORT_FAILED
-    STARTED = lib.JK_REPORT_STARTED
-    OPENED = lib.JK_REPORT_OPENED
-    EXITED = lib.JK_REPORT_EXITED
-
-
-class Event:
-    """Why `Run.talk` came back: bits. Plain numbers, because operators of IntFlag take longer than the call."""
-
-    REPORT: int = lib.JK_EVENT_REPORT
-    FULL: int = lib.JK_EVENT_FULL
-    TIMEOUT: int = lib.JK_EVENT_TIMEOUT
-    SIGNAL: int = lib.JK_EVENT_SIGNAL
-    LOST: int = lib.JK_EVENT_LOST
-
-
-class Report(NamedTuple):
-    """One report: which step failed, or how a program ended and what it used."""
-
-    kind: ReportKind
-    phase: int
-    step: int
-    error: int
-    pid: int
-    status: int
-    user_us: int
-    system_us: int
-    max_rss_kib: int
-    minor_faults: int
-    major_faults: int
-    blocks_in: int
-    blocks_out: int
-    switches: int
-    preemptions: int
-    scratch_bytes: int
-    scratch_names: int
-    init_us: int
-
-
 def constant(name: str) -> int:
     """Return the number that the compiler knows under this name."""
     return int(getattr(lib, name))
@@ -103,30 +57,6 @@ def _checked(result: int) -> int:
     if result < 0:
         raise OSError(-result, os.strerror(-result))
     return result
-
-
-def _report(raw: Any) -> Report:
-    used, init = raw.used, raw.init
-    return Report(
-        ReportKind(raw.kind),
-        raw.phase,
-        raw.step,
-        raw.error,
-        raw.pid,
-        raw.status,
-        used.user_s * 1_000_000 + used.user_us,
-        used.system_s * 1_000_000 + used.system_us,
-        used.max_rss_kib,
-        used.minor_faults,
-        used.major_faults,
-        used.blocks_in,
-        used.blocks_out,
-        used.switches,
-        used.preemptions,
-        raw.scratch_bytes,
-        raw.scratch_names,
-        (init.user_s + init.system_s) * 1_000_000 + init.user_us + init.system_us,
-    )
 
 
 def _milliseconds(seconds: float | None) -> int:
@@ -167,10 +97,18 @@ class First(NamedTuple):
 class Jail:
     """One started jail: a control socket and two child processes. Owns them from the moment they exist."""
 
-    def __init__(self, *, patient: bool = False) -> None:
-        """Own nothing yet; `patient` is for a jail that is ended by its PID 1, and not by the kernel with it."""
+    def __init__(self, *, patient: bool = False, death_seconds: float = 10.0) -> None:
+        """Own nothing yet.
+
+        Args:
+            patient: It is ended by its PID 1, and not by the kernel with it.
+            death_seconds: How long to wait for its end when it is forgotten about.
+        """
         self._raw = ffi.new("struct jk_jail *", [_NO_FD, _NO_FD, _NO_FD, _NO_FD, patient])
         self._at = address(self._raw)
+        # A destructor in C: one in Python, which an interrupt stops, ends nothing. It is that of the second argument.
+        bound = ffi.cast("int", _milliseconds(death_seconds))
+        self._end = ffi.gc(bound, functools.partial(lib.jk_end, self._raw))
 
     def start(self, init: bytes, plan: bytes, ids: Ids | None) -> None:
         """Start ``jailkit-init`` with a plan; with `ids`, claim a slice for the jail's life."""
@@ -215,7 +153,7 @@ class Jail:
             InterruptedError: A signal came first.
         """
         raw = ffi.new("struct jk_report *")
-        return _report(raw) if _checked(lib.jk_hear(self._raw, raw, _milliseconds(timeout))) else None
+        return report_of(raw) if _checked(lib.jk_hear(self._raw, raw, _milliseconds(timeout))) else None
 
     def end(self, timeout: float) -> None:
         """Kill everything, wait for it, close everything. Nothing happens the second time.
@@ -355,7 +293,7 @@ class Run:
     def report(self) -> Report | None:
         """How the program ended or why it never started; None while it runs."""
         if self._report is None and self._raw.got_report:  # the first one counts, in C too
-            self._report = _report(self._raw.report)
+            self._report = report_of(self._raw.report)
         return self._report
 
     @property

@@ -49,11 +49,11 @@ class _Clock:
         """Wait for the next alarms; None when there are no more, and the thread is to end."""
         with self._changed:
             while True:
-                alive = [entry for entry in self._alarms if not entry[2].cancelled]
+                # Sorted, which is a heap too: who comes late makes the calls in their order all the same.
+                alive = sorted(entry for entry in self._alarms if not entry[2].cancelled)
                 now = time.monotonic()
                 found = [alarm for when, _, alarm in alive if when <= now]
                 self._alarms = [entry for entry in alive if entry[0] > now]
-                heapq.heapify(self._alarms)
                 if found:
                     return found
                 if not self._alarms:

@@ -63,7 +63,9 @@ class StartFailed(Exception):  # noqa: N818 - internal: the caller, who knows th
 class LiveJail:
     """One jail that was started. It lives as long as the control socket is open, in this process and nowhere else."""
 
-    _ended = True  # until there is something to end: an exception may come at any point of __init__
+    # Until there is something to end: an exception may come at any point of __init__.
+    _ended = True
+    _gone = True
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class LiveJail:
         namespaces: the directory is made for it, and its PID 1 is given time to end it. With `annex`, that is made
         before it, entered by it, and removed after it.
         """
+        # Forgotten in this order: the processes first, what they are in afterwards.
+        self._jail = _native.Jail(patient=private is not None, death_seconds=_DEATH_SECONDS)
         self._private = private
         self.annex = annex
         self.ledger = Ledger(group)
@@ -87,10 +91,9 @@ class LiveJail:
         self._frozen = False
         self._plan = plan
         self._ids = ids
-        self._jail = _native.Jail(patient=private is not None)
         self._lock = threading.RLock()
         self._ready = False
-        self._ended = False
+        self._ended = self._gone = False
         self.untouched = True
         """Whether PID 1 was asked for nothing yet, so that nothing but itself has ever run in the jail."""
 
@@ -298,6 +301,7 @@ class LiveJail:
                 self._private.remove()
             if self.annex:
                 self.annex.close()
+            self._gone = True
 
     def change(self, settings: Iterable[Setting]) -> None:
         """Write new settings into the files of the jail's control group.
@@ -361,7 +365,7 @@ class LiveJail:
     def disown(self) -> None:
         """After a fork, in the child: let go without touching the jail, which is the parent's."""
         self._lock = threading.RLock()  # the parent's may be held by a thread that does not exist here
-        self._ended = True
+        self._ended = self._gone = True
         self.ledger.disown()
         if self._private:
             self._private.disown()
@@ -370,5 +374,5 @@ class LiveJail:
         self._jail.disown()
 
     def __del__(self) -> None:
-        if not self._ended:
+        if not self._gone:  # an exception may have come at any point of end(), too
             self.end()

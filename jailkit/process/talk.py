@@ -99,6 +99,7 @@ class Talk:
     meter: Meter | None = None
     cpu_limit: float = math.inf
     _escalate: float = math.inf
+    _ordered: bool = False
     _next_look: float = -math.inf
 
     def advance(self, until: float = math.inf) -> bool:
@@ -169,7 +170,12 @@ class Talk:
 
     def kill(self, verdict: ExitReason) -> None:
         """Have the program and all it started killed, for a reason; the first reason counts."""
-        if self.verdict is None and not self.ended:
+        if self.ended:
+            return
+        # Before the order: whoever hears of the end has to know why.
+        if self.verdict is None:
             self.verdict = verdict
+        if not self._ordered:  # nor after the reason was noted, where an interrupt came in between
             self._escalate = time.monotonic() + self.patience
             self.run.order(None)
+            self._ordered = True

@@ -174,7 +174,6 @@ class Canaries:
     def sing(self) -> dict[str, Any]:
         """Return all that must be the same after an attack."""
         self._visitors()
-        mounts = {thing for thing in leaks.snapshot() if thing[0] == "mount"}
         return {
             "files": fingerprint(self.room),
             "process": self._sleeper(),
@@ -182,7 +181,7 @@ class Canaries:
             "shared memory": _text(f"/dev/shm/{self.facts['ipc']}"),
             "left behind": [name for name in os.listdir(self.gift) if os.lstat(f"{self.gift}/{name}").st_mode & 0o6000],
             "names": os.uname()[1],
-            "mounts": mounts,
+            "mounts": set(leaks.mounts()),
             "loopback": [_text(f"/sys/class/net/lo/{name}") for name in ("flags", "mtu", "address")],
             "terminal": os.ttyname(0) if os.isatty(0) else "",
             "own limits": _text("/proc/self/limits"),

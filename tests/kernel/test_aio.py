@@ -294,7 +294,7 @@ async def test_many_runs_wait_at_the_same_time() -> None:
     """Each of forty ends when all of them have begun."""
     results: list[Any] = []
     meet = "mkdir -p /tmp/here/$1; until [ -e /tmp/here/$2 ]; do set -- $1 $2 /tmp/here/*; "
-    meet += "test $# -lt 42 || mkdir -p /tmp/here/$2; sleep 0.05; done"
+    meet += "test $# -lt 42 || mkdir -p /tmp/here/$2; sleep 0.2; done"
 
     async def one(number: int) -> None:
         results.append(await jail.run(["sh", "-c", meet, "sh", str(number), "all"], timeout=BOUND))

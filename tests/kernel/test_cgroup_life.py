@@ -328,6 +328,7 @@ def test_at_the_end_of_the_processor_time_there_is_exactly_one_verdict() -> None
                 (ExitReason.CPU_TIME, -9, b""),
                 (ExitReason.CPU_TIME, -9, b"done\n"),  # it had said so, and was killed on its way out
                 (ExitReason.CPU_TIME, 0, b"done\n"),  # it was faster than the order to kill
+                (ExitReason.CPU_TIME, -24, b""),  # SIGXCPU, after a whole second in which the host did not come to look
             )
             seen.add(result.reason)
     assert ExitReason.CPU_TIME in seen

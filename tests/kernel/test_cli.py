@@ -298,6 +298,7 @@ def test_a_trace_names_every_phase() -> None:
     names = ["decide", "build the jail", "start the program", "the program", "take the jail away", "all"]
     assert [name for name, _ in phases] == names
     times = [float(number) for _, number in phases]
-    assert times[3] > 190
+    # Where the host is told late that it runs, part of its time is in the phase before.
+    assert times[2] + times[3] > 190
     assert abs(sum(times[:-1]) - times[-1]) < 0.1
     assert jailkit_("run", "--", "true").stderr == b""

@@ -12,6 +12,7 @@ import pytest
 import jailkit
 from jailkit import PIPE, Conversation, ExitReason, Jail, Limits, converse
 from tests import leaks
+from tests.inside import wait_for_file
 from tests.patience import at_last, patient
 
 pytestmark = pytest.mark.requires("userns")
@@ -196,15 +197,21 @@ def test_closing_a_jail_ends_its_side(jails: tuple[Jail, Jail]) -> None:
 def test_closing_a_handle_in_the_middle_is_an_error(jails: tuple[Jail, Jail]) -> None:
     """From another thread; the other side does not live on."""
     before = leaks.snapshot()
-    one, two = jails[0].popen(["cat"], stdin=PIPE), jails[1].popen(["cat"], stdin=PIPE)
-    timer = threading.Timer(0.2, one.close)
-    timer.start()
+    one = jails[0].popen(["sh", "-c", "echo word; exec cat"], stdin=PIPE)
+    two = jails[1].popen(["sh", "-c", "read x; echo >/tmp/heard; exec cat"], stdin=PIPE)
+
+    def close() -> None:
+        wait_for_file(jails[1], "/tmp/heard")  # so the conversation has begun
+        one.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
     try:
         with pytest.raises(jailkit.ClosedError):
             converse(one, two, timeout=BOUND)
         assert two.wait(BOUND) == -signal.SIGKILL
     finally:
-        timer.join()
+        thread.join()
         two.close()
     assert leaks.left_since(before) == []
 

@@ -74,7 +74,20 @@ def demo(*args: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     """What `demo.py --json` says about all submissions."""
-    done = demo("--json")
+    said = _said("--json")
+    # Its two seconds are right for a machine of the reader's own: on one that is slower, or that others use, who did
+    # not come to his end in them has more. Whoever is ended for his time is ended in ten times as much too.
+    if late := [row["program"] for row in said["rows"] if not row["as_expected"]]:
+        again = _said("--json", "--slower", "10", *late)
+        rows = {row["program"]: row for row in again["rows"]}
+        said["rows"] = [rows.get(row["program"], row) for row in said["rows"]]
+        said["findings"] += again["findings"]
+        said["ok"] = again["ok"] and not said["findings"]
+    return said
+
+
+def _said(*args: str) -> dict[str, Any]:
+    done = demo(*args)
     assert done.stderr == ""
     said: dict[str, Any] = json.loads(done.stdout)
     assert (0 if said["ok"] else 1) == done.returncode
@@ -139,7 +152,8 @@ def test_the_report_tells_of_its_limits(report: dict[str, Any]) -> None:
 
 def test_the_table_fits_its_reader() -> None:
     """It fits 120 columns, and no submission can steer the terminal of whoever reads it."""
-    done = demo("terminal_escapes.py", "breadth_first.py", "uncaught_exception.py", "fills_disk.py", "null_pointer.c")
+    names = "terminal_escapes.py", "breadth_first.py", "uncaught_exception.py", "fills_disk.py", "null_pointer.c"
+    done = demo("--slower", "10", *names)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[\x20-\x7e\n]+", done.stdout)
     assert max(len(line) for line in done.stdout.splitlines()) <= 120
@@ -152,11 +166,11 @@ def test_an_unexpected_outcome_fails_the_demo(tmp_path: Path) -> None:
     for name in ("breadth_first.py", "input.txt", "expected.txt"):
         (tmp_path / name).write_bytes((SUBMISSIONS / name).read_bytes())
     (tmp_path / "expected.toml").write_text('"breadth_first.py" = { verdict = ["wrong answer"] }\n')
-    done = demo("--json", "--submissions", str(tmp_path))
+    done = demo("--json", "--slower", "10", "--submissions", str(tmp_path))
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert (said["ok"], said["rows"][0]["verdict"]) == (False, "accepted")
-    done = demo("--submissions", str(tmp_path))
+    done = demo("--slower", "10", "--submissions", str(tmp_path))
     assert done.returncode == 1
     assert re.search(r"^! breadth_first\.py +accepted", done.stdout, re.MULTILINE)
     assert "! breadth_first.py: accepted, exited (exit code 0) after" in done.stdout
@@ -248,6 +262,6 @@ def test_a_guard_refuses_when_the_demo_did_not_start_the_program(program: str) -
             argv = ["/tmp/main"]
         else:
             argv = ["python3", "-c", source]
-        result = jail.run(argv, timeout=patient(5))
+        result = jail.run(argv, timeout=patient(30))
     assert (result.reason, result.returncode) == (jailkit.ExitReason.EXITED, 2)
     assert b"refused:" in result.stderr

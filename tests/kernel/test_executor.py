@@ -6,10 +6,11 @@ import concurrent.futures
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from pathlib import Path
 
 import pytest
 
-from jailkit import CallFailed, ExitReason, Jail, JailExecutor, JailSpec, Limits, RemoteError, SpecError
+from jailkit import Bind, CallFailed, ExitReason, Jail, JailExecutor, JailSpec, Limits, RemoteError, SpecError
 from tests.patience import patient
 
 pytestmark = pytest.mark.requires("userns", "python")
@@ -75,15 +76,16 @@ def test_cancel_kills_what_runs() -> None:
         assert executor.submit("builtins:abs", -2).result(BOUND) == 2
 
 
-def test_shutdown() -> None:
+def test_shutdown(public: str) -> None:
     """What has not begun is cancelled if asked for; without waiting, the jails go when the last task has ended."""
-    executor = JailExecutor(1, timeout=BOUND)
-    first = executor.submit("time:sleep", 0.5)
+    executor = JailExecutor(1, JailSpec(mounts=(Bind(public, "/here"),)), timeout=BOUND)
+    first = executor.submit("subprocess:call", ["sh", "-c", "until [ -e /here/go ]; do sleep 0.1; done; exit 5"])
     rest = [executor.submit("time:sleep", 3600) for _ in range(3)]
     assert begun(first)
     executor.shutdown(wait=False, cancel_futures=True)
     assert all(future.cancelled() for future in rest)
-    assert first.result(BOUND) is None
+    Path(f"{public}/go").touch()
+    assert first.result(BOUND) == 5
     executor.shutdown()
     executor.shutdown()
 

@@ -17,7 +17,7 @@ from jailkit._cli import main
 from jailkit.grading import Grade, Grader, Journal, Languages, Verdict, _run, load, verify
 from tests import leaks
 from tests.packages import ECHO, one, small, submit
-from tests.patience import patient
+from tests.patience import patient, slowness
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "problems"
 EVENCUT = EXAMPLES / "evencut"
@@ -29,8 +29,14 @@ pytestmark = [pytest.mark.requires("cc", "python"), pytest.mark.timeout(900)]
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_example_gets_its_verdict(name: str) -> None:
     """The packages that come with jailkit are right: no attacker gets what a correct program gets."""
+    problem = load(EXAMPLES / name)
     with Grader(everything=True) as grader:
-        found = verify(load(EXAMPLES / name), grader)
+        found, limit = verify(problem, grader), grader.time_limit(problem)
+    wrong = [words for each in found.examples for words in each.problems]
+    assert not [words for words in wrong if ": AC, permitted" in words]  # that is never for want of time
+    if wrong:  # the limits of time are right for a machine that is not much slower, nor busy
+        with Grader(everything=True, time_limit=10 * limit) as grader:
+            found = verify(problem, grader)
     assert {each.name: each.problems for each in found.examples if each.problems} == {}
     assert found.ok
 
@@ -129,8 +135,9 @@ def test_what_comes_close_to_the_limit_is_run_again(tmp_path: Path, monkeypatch:
     """It is measured twice more, alone; what is far from it is not."""
     # Half of the limit counts as close here: the end of an interpreter, on a slow machine, is then still within it.
     monkeypatch.setattr(_run, "_CLOSE", 0.5)
-    script = "import time\nn = input()\nwhile n == '8' and time.process_time() < 0.55:\n    pass\nprint(n)\n"
-    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=1, workers=2)
+    limit = slowness()
+    script = f"import time\nn = input()\nwhile n == '8' and time.process_time() < {0.55 * limit}:\n    pass\nprint(n)\n"
+    grade = one(small(tmp_path), submit(tmp_path, script), time_limit=limit, workers=2)
     assert grade.tests[0].runs == 1
     assert grade.tests[1].runs == 3
 
@@ -160,7 +167,7 @@ def test_verdicts_do_not_depend_on_the_number_of_workers() -> None:
     submissions = [each.submission for each in problem.examples if not each.name.startswith(slow)]
     found = []
     for workers in (1, 4):
-        with Grader(workers=workers, time_limit=2) as grader:
+        with Grader(workers=workers, time_limit=2 * slowness()) as grader:
             found.append([outline(grade) for grade in grader.grade_all(problem, submissions)])
             found[-1].append(outline(grader.grade(problem, submissions[-1])))
     assert found[0] == found[1]

@@ -77,13 +77,14 @@ def test_writes_take_the_time_that_the_limit_says(disk: tuple[str, str]) -> None
         slow = inside(jail, WRITE)
         jail.modify(limits=Limits(write_bps=UNLIMITED))
         assert str(256 * KiB) not in settings(jail, name).values()
-        fast = min(inside(jail, WRITE) for _ in range(3))
+        # Others use the disk too: at once is what is faster than the limit, in any of many attempts.
+        fast = any(inside(jail, WRITE) < slow for _ in range(20))
         jail.limits = Limits(write_bps=512 * KiB)
         assert str(512 * KiB) in settings(jail, name).values()
         again = inside(jail, WRITE)
     assert slow > 2.5
     assert again > 1
-    assert fast < slow
+    assert fast
 
 
 def test_operations_are_counted_too(disk: tuple[str, str]) -> None:

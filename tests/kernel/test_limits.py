@@ -125,7 +125,7 @@ def test_processor_time_ends_a_program() -> None:
             assert result.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
             # The limit counts ticks, which on a busy machine are more than what was used; more than the clock, one
             # thread cannot use, however late it was noticed.
-            assert 0.5 <= result.usage.cpu <= result.usage.wall + 1
+            assert 0.1 <= result.usage.cpu <= result.usage.wall + 1
         assert jail.run(["sh", "-c", "kill -XCPU $$"]).reason is ExitReason.SIGNALED
 
 

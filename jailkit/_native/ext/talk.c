@@ -57,7 +57,7 @@ static int drain(struct jk_run *run) {
             drink(output);
             ready.fd = open_stream(output);
         }
-        if (output->fd >= 0 && !output->ended && output->used == output->size)
+        if (output->fd >= 0 && !output->ended && output->size && output->used == output->size)
             return 1;
     }
     return 0;
@@ -80,7 +80,7 @@ static int serve_ready(struct jk_run *run, const struct pollfd *ready) {
         struct jk_stream *output = &run->stream[n];
         if (ready[n].revents)
             drink(output);
-        if (output->fd >= 0 && !output->ended && output->used == output->size)
+        if (output->fd >= 0 && !output->ended && output->size && output->used == output->size)
             events |= JK_EVENT_FULL;
     }
     return ready[3].revents ? events | listen_to(run) : events;

@@ -115,12 +115,13 @@ class Group(abc.ABC):
             above: A group to make it in, where that has a part in the same tree.
             program: It is for one program of a jail, and not for a jail.
         """
+        # Noted before they are made: an exception may come at any point, also of this.
+        self._paths: dict[str, str] = {}
+        self._watched: dict[str, _native.QuickFile] = {}
         self.plan = plan
         self._above = above
         self._program = program
         self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
-        self._paths: dict[str, str] = {}  # noted before they are made: an exception may come at any point
-        self._watched: dict[str, _native.QuickFile] = {}
         self._made = False
         self._read: dict[str, tuple[bytes, dict[str, int]]] = {}  # what they said last, and what that means
 
