@@ -53,19 +53,9 @@ def as_user(
 def test_the_suite_as_an_ordinary_user() -> None:
     """Every test of this folder that is not for root alone passes there as well, and none is skipped."""
     with public_directory() as home:
-        options = (
-            "-p",
-            "no:cacheprovider",
-            "-q",
-            "-rsfE",
-            # What does the same a hundred times takes the same ways for both.
-            "-m",
-            "not many",
-            "--rootdir",
-            str(TESTS.parent),
-            "-c",
-            str(TESTS.parent / "pyproject.toml"),
-        )
+        # What does the same a hundred times takes the same ways for both.
+        options = ("-pno:cacheprovider", "-qrsfE", "-mnot many", f"--rootdir={TESTS.parent}")
+        options += ("-c", str(TESTS.parent / "pyproject.toml"))
         # The demo is the same for every caller, and long; the 1,600 launches are long. What the fuzzers found is
         # replayed without any jail. Of the example problems, whose verdicts are the same for all, one is judged.
         examples = "test_grading.py::test_every_example_gets_its_verdict"
