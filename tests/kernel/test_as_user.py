@@ -58,9 +58,7 @@ def test_the_suite_as_an_ordinary_user() -> None:
             "no:cacheprovider",
             "-q",
             "-rsfE",
-            # What does the same a hundred times takes the same ways for both.
-            "-m",
-            "not many",
+            "-mnot many",  # what does the same a hundred times takes the same ways for both
             "--rootdir",
             str(TESTS.parent),
             "-c",
