@@ -53,9 +53,17 @@ def as_user(
 def test_the_suite_as_an_ordinary_user() -> None:
     """Every test of this folder that is not for root alone passes there as well, and none is skipped."""
     with public_directory() as home:
-        # What does the same a hundred times takes the same ways for both.
-        options = ("-pno:cacheprovider", "-qrsfE", "-mnot many", f"--rootdir={TESTS.parent}")
-        options += ("-c", str(TESTS.parent / "pyproject.toml"))
+        options = (
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "-rsfE",
+            "-mnot many",  # what does the same a hundred times takes the same ways for both
+            "--rootdir",
+            str(TESTS.parent),
+            "-c",
+            str(TESTS.parent / "pyproject.toml"),
+        )
         # The demo is the same for every caller, and long; the 1,600 launches are long. What the fuzzers found is
         # replayed without any jail. Of the example problems, whose verdicts are the same for all, one is judged.
         examples = "test_grading.py::test_every_example_gets_its_verdict"
