@@ -62,7 +62,7 @@ def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
         return seen[-1]
 
     monkeypatch.setattr(Standing, "run", noted)
-    with Grader(workers=1) as made:
+    with Grader(workers=1, time_limit=patient(20)) as made:
         made.cores = Always()
         made.seen = seen  # type: ignore[attr-defined]
         yield made
@@ -200,7 +200,7 @@ def test_examples_get_the_same_grade(grader: Grader) -> None:
     """Verdict, score and message of each test are those of a grader that uses all processors."""
     problem = load(Path(__file__).parents[2] / "examples" / "problems" / "stairs")
     some = [each.submission for each in problem.examples if each.name.startswith(("accepted/", "wrong_answer/"))][:4]
-    with Grader() as other:
+    with Grader(time_limit=patient(20)) as other:
         found, expected = (
             [
                 (
