@@ -22,8 +22,10 @@ BOUND = patient(30)
 
 @pytest.fixture
 def jails() -> Iterator[tuple[Jail, Jail]]:
-    """Two of them."""
+    """Two of them, in which a program has run: from then on, a jail keeps a file of its control group open."""
     with Jail() as first, Jail() as second:
+        for jail in (first, second):
+            jail.run(["true"])
         yield first, second
 
 

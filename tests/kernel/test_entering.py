@@ -340,8 +340,8 @@ def test_who_forks_stays_as_he_was() -> None:
         return [spaces, os.stat("/proc/self/status").st_uid, len(os.listdir("/proc/self/fd")), threading.active_count()]
 
     with Jail() as jail:
-        before = state()
         for _ in range(2):  # the first is born inside where root forks, the second is not
+            before = state()
             assert entered(jail, os.getpid, way=forking)[0] == 0
             assert state() == before
             jail.run(["true"])
