@@ -43,8 +43,6 @@ _cast = functools.partial(ffi.cast, "int")
 _owned = functools.partial(ffi.gc, destructor=_close)
 _PIECE, _END = 4096, 2048
 _Buffer = ctypes.c_char * _PIECE
-
-
 _KINDS = {"p": ctypes.c_void_p, "b": ctypes.c_char_p, "n": ctypes.c_uint64, "i": ctypes.c_int}
 
 
@@ -105,7 +103,7 @@ class QuickFile:
         """
         self._held: list[Any] = []
         self.fd = -1
-        name = path.encode("utf-8", "surrogateescape")
+        name = os.fsencode(path)
         # Opened and kept in one go.
         while self._hold(_open, (name,), (flags | os.O_CLOEXEC,)) < 0:
             if ctypes.get_errno() != errno.EINTR:
